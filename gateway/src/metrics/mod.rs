@@ -65,7 +65,7 @@ impl GatewayMetrics {
             subscriptions: gauge("gateway_subscriptions", "Running subscriptions of clients"),
             direct_subscriptions: gauge(
                 "gateway_direct_subscriptions",
-                "Running subscriptions whose events are written straight to their WebSockets, around their tasks",
+                "Running subscriptions whose events are written straight to their sockets, around their tasks",
             ),
             upstream_subscriptions: gauge(
                 "gateway_upstream_subscriptions",
