@@ -526,8 +526,7 @@ impl FeedMember {
         };
         let direct = self.direct.as_ref();
         let last = direct.and_then(|direct| direct.withdraw());
-        let start = self.seat.key.cursor.as_ref();
-        match last.as_ref().or(own.as_ref()).or(start) {
+        match last.as_ref().or(own.as_ref()) {
             Some(cursor) => error.resumed_after(Some(cursor)),
             None => error,
         }

@@ -141,6 +141,7 @@ impl Subscriptions {
             upstream,
             &accepted.variables,
         );
+        let is_resumable = upstream.resume.is_some();
         let subgraph = accepted.serving.graph.subgraph(upstream.subgraph).name;
         let claims = rules.claims_to(subgraph, &headers);
         let operation = resume::operation(upstream, &accepted.variables, cursor.as_deref());
@@ -187,7 +188,9 @@ impl Subscriptions {
             let (hub, key) = (&services.hub, accepted.client.key);
             hub.direct_client(sender, token.clone(), key, &accepted.turns)
         });
-        let (is_resumed, start) = (cursor.is_some(), cursor.clone());
+        let (is_resumed, asked) = (cursor.is_some(), cursor.clone());
+        // Another field may begin elsewhere: the first frame says so.
+        let start = cursor.clone().filter(|_| is_resumable);
         let is_metered = accepted.meter.as_ref().is_some_and(EventMeter::is_enforced);
         let is_paced = is_resumed && is_metered;
         let joined = services.hub.join(
@@ -205,6 +208,7 @@ impl Subscriptions {
         )?;
         // A client that joins a running feed has missed nothing after the feed's last event.
         let (place, events) = (joined.place, joined.events);
+        let frame_cursor = joined.cursor.clone().or(asked);
         let cursor = joined.cursor.or(start);
         let events = match accepted.meter {
             Some(meter) => meter.end(events, cursor.clone(), Arc::clone(metrics)),
@@ -212,7 +216,7 @@ impl Subscriptions {
         };
         // Not charged: it is no event.
         let events = match accepted.delivery {
-            Some(delivery) => first_frame::ahead(delivery, place, cursor.clone(), events),
+            Some(delivery) => first_frame::ahead(delivery, place, frame_cursor, events),
             None => events,
         };
         Ok(match token {
