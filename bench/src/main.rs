@@ -3,8 +3,9 @@
 //! `cargo run --release -p bench -- api` measures the services, `-- changefeed` the change feed beside
 //! a bare change stream, `-- gateway` the gateway beside its peers, `-- cost` what operations are
 //! estimated to cost beside what they do cost, `-- leave` how clients that disconnect affect others,
-//! `-- hostile` how hostile clients do, `-- identities` what signed-in readers cost, `-- refusals` how soon hostile
-//! requests are refused, `-- rate-limit` what the rate limit costs. Load is sent to loopback only, and ends by itself.
+//! `-- hostile` how hostile clients do, `-- identities` what signed-in readers cost, `-- live` what it costs to deliver an
+//! event to thousands of clients, `-- refusals` how soon hostile requests are refused, `-- rate-limit` what the rate limit
+//! costs. Load is sent to loopback only, and ends by itself.
 
 mod api;
 mod changefeed;
@@ -13,6 +14,7 @@ mod gateway;
 mod hostile;
 mod identities;
 mod leave;
+mod live;
 mod load;
 mod process;
 mod rate_limit;
@@ -55,10 +57,18 @@ enum Benchmark {
     Identities(identities::Options),
     /// Clients that ask and leave, beside patient ones: whether anybody else notices.
     Leave(leave::Options),
+    /// Our gateway beside its peers and a bare loop: what it costs to deliver an event to thousands of clients.
+    Live(live::Options),
     /// The rate limit's table: memory for each client, and time of a check.
     RateLimit(rate_limit::Options),
     /// Requests that are meant to stop a subgraph: how soon each is refused.
     Refusals(refusals::Options),
+    /// Clients of `live`.
+    #[command(hide = true)]
+    LiveClients(live::crowd_process::Options),
+    /// The limit of `live`.
+    #[command(hide = true)]
+    LiveLoop(live::bare_loop::Options),
     /// Serves the benchmark's subgraphs.
     #[command(hide = true)]
     Subgraphs {
@@ -109,6 +119,9 @@ async fn run(command: Benchmark) -> anyhow::Result<()> {
         Benchmark::Hostile(options) => hostile::run(options).await,
         Benchmark::Identities(options) => identities::run(options).await,
         Benchmark::Leave(options) => leave::run(options).await,
+        Benchmark::Live(options) => live::run(options).await,
+        Benchmark::LiveClients(options) => live::crowd_process::run(options),
+        Benchmark::LiveLoop(options) => live::bare_loop::run(&options),
         Benchmark::RateLimit(options) => rate_limit::run(&options),
         Benchmark::Refusals(options) => refusals::run(options).await,
         Benchmark::Subgraphs { port } => {

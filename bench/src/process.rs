@@ -60,6 +60,11 @@ impl Process {
         cpu_time(self.child.id()).with_context(|| format!("reading the CPU time of {}", self.name))
     }
 
+    /// Its number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Resident memory now, and at its highest, in bytes.
     ///
     /// # Errors
@@ -137,6 +142,21 @@ pub fn memory(pid: u32) -> anyhow::Result<Memory> {
         anonymous: field("RssAnon:")?,
         peak: field("VmHWM:")?,
     })
+}
+
+/// Resident memory of process `pid` in bytes, as its page tables have it: `/proc/<pid>/status` counts in batches.
+///
+/// # Errors
+/// When there is no such process.
+pub fn exact_memory(pid: u32) -> anyhow::Result<u64> {
+    let folder = Path::new("/proc").join(pid.to_string());
+    let rollup = std::fs::read_to_string(folder.join("smaps_rollup"))?;
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Rss:"));
+    let kib: u64 = line
+        .and_then(|line| line.trim().strip_suffix(" kB"))
+        .context("no memory field")?
+        .parse()?;
+    Ok(kib * 1024)
 }
 
 /// A port that was free a moment ago.

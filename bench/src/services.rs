@@ -7,11 +7,14 @@ use std::time::Duration;
 use anyhow::Context;
 use bson::doc;
 use bytes::Bytes;
+use mongodb::{Client, Database};
 use serde_json::{Value, json};
 use stack::{Service, ServiceProcess};
 
 use crate::load::{HttpConnection, graphql_body};
 
+/// The services' database.
+const DATABASE: &str = "bench";
 /// Posts that are written: one page.
 const POSTS: usize = 20;
 const COMMENTS_PER_POST: usize = 10;
@@ -54,7 +57,7 @@ impl Services {
     pub async fn start_with(settings: &[(&str, String)]) -> anyhow::Result<Self> {
         let mongo = embedded_mongo::ReplicaSet::start(embedded_mongo::Options::default()).await?;
         let mut all = vec![
-            ("MONGO_URI", mongo.uri_for("bench")),
+            ("MONGO_URI", mongo.uri_for(DATABASE)),
             ("ANONYMOUS_WRITES", "change".to_owned()),
         ];
         all.extend_from_slice(settings);
@@ -64,6 +67,15 @@ impl Services {
             comments: start(Service::Comments, &settings).await?,
             mongo,
         })
+    }
+
+    /// A client of MongoDB, and the services' database.
+    ///
+    /// # Errors
+    /// When there is no connection.
+    pub async fn database(&self) -> anyhow::Result<Database> {
+        let client = Client::with_uri_str(self.mongo.uri()).await?;
+        Ok(client.database(DATABASE))
     }
 
     /// Starts a gateway before them.

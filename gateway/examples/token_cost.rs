@@ -80,6 +80,7 @@ async fn main() -> anyhow::Result<()> {
         key: Default::default(),
         socket: None,
         operation: None,
+        event_stream: None,
     };
     // Reads the keys.
     identities.admit(&mut context(&clients[0])).await?;

@@ -3,22 +3,24 @@
 use bson::Timestamp;
 use bson::{Document, RawDocumentBuf};
 use changefeed::SendAction;
-use mongodb::Collection;
 use mongodb::change_stream::ChangeStream;
 use mongodb::change_stream::event::ChangeStreamEvent;
 use mongodb::options::{FullDocumentBeforeChangeType, FullDocumentType};
+use mongodb::{Collection, Database};
 
 use super::Bench;
 
 /// The event's documents stay bytes: decoding them is no part of the yardstick.
 pub type BareStream = ChangeStream<ChangeStreamEvent<RawDocumentBuf>>;
 
-/// Opens the stream at an operation time, or from now, with the images that the change feed asks for.
+/// Opens the stream at an operation time, or from now.
 pub async fn open(bench: &Bench, start: Option<Timestamp>) -> anyhow::Result<BareStream> {
-    let comments: Collection<Document> = bench
-        .streams
-        .database(bench.database.name())
-        .collection("comments");
+    open_in(&bench.streams.database(bench.database.name()), start).await
+}
+
+/// Opens the stream of any database, with the images that the change feed asks for.
+pub async fn open_in(database: &Database, start: Option<Timestamp>) -> anyhow::Result<BareStream> {
+    let comments: Collection<Document> = database.collection("comments");
     let mut watch = comments
         .watch()
         .batch_size(10_000)

@@ -9,6 +9,8 @@ mod stalled;
 mod throughput;
 mod wide;
 
+pub use bare::open_in as bare_change_stream;
+
 use bson::{Document, doc, oid::ObjectId};
 use mongodb::{Client, Database};
 

@@ -40,6 +40,7 @@ mod client_key;
 pub mod code;
 pub mod counted;
 pub mod delivery;
+mod direct_sender;
 pub mod event;
 pub mod http;
 mod in_flight;
@@ -63,18 +64,21 @@ pub mod websocket;
 pub use client_key::ClientKey;
 pub use code::{Code, Refusal, Refused};
 pub use delivery::{Delivery, Guarantee, Stands};
+pub use direct_sender::DirectSender;
 pub use event::{Event, EventStream};
 pub use http::{Front, routes};
 pub use metrics::{GaugeGuard, Transport, TransportMetrics};
 pub use per_client::PerClient;
-pub use request::{Admitted, ClientContext, ClientSocket, GraphqlRequest, NotAdmitted};
+pub use request::{
+    Admitted, ClientContext, ClientSocket, EventStreamSocket, GraphqlRequest, NotAdmitted,
+};
 pub use response::{GraphqlResponse, ResponseKind};
 pub use service::{Outcome, Service, Serving};
 pub use settings::{HttpSettings, Settings, WebSocketSettings};
 pub use signature::{SecretSetting, Secrets, Signer, Verifier};
+pub use socket_outlet::{Outlet, Sent};
 pub use trusted_proxies::{Network, NoNetwork, TrustedProxies};
 pub use turns::{ClientTurns, tasks_per_client_max};
-pub use websocket::{DirectSender, Sent, TryWrite};
 
 pub use axum;
 pub use prometheus_client;

@@ -8,12 +8,10 @@ use std::{
 use bytes::Bytes;
 use http::HeaderMap;
 use prometheus_client::metrics::counter::Counter;
+use socket_outlet::Outlet;
 use tokio::time::Instant;
 
-use crate::{
-    client_key::ClientKey,
-    websocket::{DirectSender, outlet::Outlet},
-};
+use crate::{client_key::ClientKey, direct_sender::DirectSender};
 
 /// The members of a GraphQL request. `variables` and `extensions` stay as the client's own
 /// JSON text, so that numbers keep every digit; the transport has checked that each is an object
@@ -58,15 +56,33 @@ pub struct ClientContext {
     pub socket: Option<Arc<ClientSocket>>,
     /// The client's name for the operation on that WebSocket.
     pub operation: Option<Arc<str>>,
+    /// The socket of an HTTP/1.1 connection whose response is a stream of server-sent events.
+    pub event_stream: Option<EventStreamSocket>,
 }
 
 impl ClientContext {
-    /// A direct way to the client for events of this operation, if it came on a WebSocket whose server allows one. Each
-    /// event that is sent counts as one of `deliveries`.
+    /// A direct way to the client for events of this operation, if it came on a WebSocket, or gets server-sent events, and
+    /// the server allows one. Each event that is sent counts as one of `deliveries`.
     pub fn direct_sender(&self, deliveries: &Counter) -> Option<DirectSender> {
+        let deliveries = deliveries.clone();
+        if let Some(EventStreamSocket(outlet)) = self.event_stream.clone() {
+            return Some(DirectSender::of_event_stream(outlet, deliveries));
+        }
         let outlet = self.socket.as_ref()?.outlet.clone()?;
         let id = self.operation.as_deref()?;
-        Some(DirectSender::new(outlet, id, deliveries.clone()))
+        Some(DirectSender::of_websocket(outlet, id, deliveries))
+    }
+}
+
+/// The way to write events around a connection's task.
+#[derive(Clone)]
+pub struct EventStreamSocket(pub(crate) Arc<Outlet>);
+
+impl fmt::Debug for EventStreamSocket {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("EventStreamSocket")
+            .finish_non_exhaustive()
     }
 }
 

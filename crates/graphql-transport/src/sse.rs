@@ -36,30 +36,52 @@ impl Framing for Sse {
     }
 
     fn event(event: &Event) -> Bytes {
-        let (body, cursor) = match event {
-            Event::Next { body, cursor } => (body, cursor.as_deref()),
-            Event::Failed { body } => (body, None),
-        };
-        let mut frame = Vec::with_capacity(body.len() + 64);
-        frame.extend_from_slice(b"event: next\n");
-        // A line break inside an id would begin another field.
-        if let Some(cursor) = cursor.filter(|cursor| !cursor.contains(['\n', '\r', '\0'])) {
-            frame.extend_from_slice(b"id: ");
-            frame.extend_from_slice(cursor.as_bytes());
-            frame.push(b'\n');
-        }
-        // JSON has line breaks only between its tokens, where leaving them out changes nothing.
-        frame.extend_from_slice(b"data: ");
-        for line in body.split(|byte| matches!(byte, b'\n' | b'\r')) {
-            frame.extend_from_slice(line);
-        }
-        frame.extend_from_slice(b"\n\n");
-        frame.into()
+        self::event(event)
     }
 
     fn close() -> Bytes {
         Bytes::from_static(b"event: complete\ndata:\n\n")
     }
+}
+
+/// The end of an event.
+pub(crate) const EVENT_END: &[u8] = b"\n\n";
+
+/// The bytes of one event.
+pub(crate) fn event(event: &Event) -> Bytes {
+    let (body, cursor) = match event {
+        Event::Next { body, cursor } => (body, cursor.as_deref()),
+        Event::Failed { body } => (body, None),
+    };
+    let mut frame = Vec::with_capacity(body.len() + 64);
+    write_event_head(&mut frame, cursor);
+    write_data(&mut frame, body);
+    frame.extend_from_slice(EVENT_END);
+    frame.into()
+}
+
+/// An event up to its data.
+pub(crate) fn write_event_head(frame: &mut Vec<u8>, cursor: Option<&str>) {
+    frame.extend_from_slice(b"event: next\n");
+    // A line break inside an id would begin another field.
+    if let Some(cursor) = cursor.filter(|cursor| !cursor.contains(['\n', '\r', '\0'])) {
+        frame.extend_from_slice(b"id: ");
+        frame.extend_from_slice(cursor.as_bytes());
+        frame.push(b'\n');
+    }
+    frame.extend_from_slice(b"data: ");
+}
+
+/// A body as one line. JSON has line breaks only between its tokens, where leaving them out changes nothing.
+pub(crate) fn write_data(frame: &mut Vec<u8>, body: &[u8]) {
+    for line in body.split(is_line_break) {
+        frame.extend_from_slice(line);
+    }
+}
+
+/// Whether a byte would end a line.
+pub(crate) fn is_line_break(byte: &u8) -> bool {
+    matches!(byte, b'\n' | b'\r')
 }
 
 #[cfg(test)]

@@ -60,7 +60,6 @@ pub use server::{
 pub use settings::{LogFormat, Settings};
 pub use settings_files::{file_variable, is_set};
 pub use settings_parser::{OldNames, duration, duration_from, duration_up_to, parse};
-pub use shared_socket::TryWrite;
 pub use start::{LISTENING, OPERATIONS, start};
 pub use telemetry::{print, tell};
 pub use write_limit::WriteLimits;

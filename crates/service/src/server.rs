@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
+use socket_outlet::{OutletPlace, ThroughOutlet};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -231,16 +232,18 @@ async fn accept_connections(
             continue;
         };
         let permit = Arc::new(permit);
-        let socket = SharedSocket::new(stream);
+        let (socket, outlet) = (SharedSocket::new(stream), OutletPlace::default());
         let service = Tracked::new(
             make(peer),
             Arc::clone(&permit.activity),
             limits.write.time,
             Arc::clone(&socket),
+            outlet.clone(),
         );
         let stream = ConnectionSocket(Arc::clone(&socket));
         let stream =
             WriteLimit::new(stream, limits.write, Some(Arc::clone(&permit))).counting(socket);
+        let stream = ThroughOutlet::new(stream, outlet);
         let connection = builder
             .serve_connection_with_upgrades(TokioIo::new(stream), service)
             .into_owned();

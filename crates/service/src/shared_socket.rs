@@ -1,7 +1,8 @@
 //! A client's socket that others than its connection may write to.
 //!
-//! An event for thousands of clients is written fastest by one loop over their sockets. A connection that became a
-//! WebSocket has such a way around its task, in the extensions of its upgrade request: [`TryWrite`].
+//! An event for thousands of clients is written fastest by one loop over their sockets. Requests to become a WebSocket, and
+//! those for server-sent events, have such a way around the connection's task in their extensions: an
+//! [`Outlet`](socket_outlet::Outlet).
 
 use std::{
     io::{ErrorKind, IoSlice, Result},
@@ -13,17 +14,11 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use socket_outlet::TryWrite;
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
 };
-
-/// Writes as many bytes as the client's socket has room for, without waiting. Fails with
-/// [`WouldBlock`](ErrorKind::WouldBlock) if that is none. Who uses it has to keep the protocol's order: nothing may come
-/// between two halves of a frame.
-///
-/// The type is of the standard library alone, so that a crate that knows it need not depend on this one.
-pub type TryWrite = Arc<dyn Fn(&[IoSlice<'_>]) -> Result<usize> + Send + Sync>;
 
 /// A socket, and how much was written to it by [`TryWrite`].
 pub(crate) struct SharedSocket {

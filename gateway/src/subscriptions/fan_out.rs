@@ -302,7 +302,7 @@ impl Group {
             }
         };
         let (number, now) = (reader.position(), Instant::now());
-        *next_cursor = cursor.or_else(|| last_cursor.clone());
+        *next_cursor = cursor.clone().or_else(|| last_cursor.clone());
         let (mut index, mut bytes) = (0, 0);
         while let Some(member) = members.get_mut(index) {
             if member.next > number {
@@ -315,7 +315,7 @@ impl Group {
             bytes += body.len();
             let sent = match member.until {
                 Some(until) if until <= now => Sent::Nothing,
-                _ => member.client.sender.send(&body, buffer),
+                _ => member.client.sender.send(&body, cursor.as_deref(), buffer),
             };
             if sent != Sent::Nothing {
                 (member.next, member.has_got) = (number + 1, true);
@@ -424,9 +424,18 @@ impl DirectClient {
         })
     }
 
-    /// Notes the cursor of an event that came by the client's own reader.
-    pub(super) fn got(&self, cursor: &Arc<str>) {
-        lock(&self.place).cursor = Some(Arc::clone(cursor));
+    /// Notes an event that came by the client's own reader, with its cursor if it has one.
+    pub(super) fn got(&self, cursor: Option<&Arc<str>>) {
+        self.sender.note_yielded();
+        if let Some(cursor) = cursor {
+            lock(&self.place).cursor = Some(Arc::clone(cursor));
+        }
+    }
+
+    /// Waits until the client's connection has written what came by the client's own reader; forever if it has. Cancelling
+    /// the wait loses nothing.
+    pub(super) async fn until_flushed(&self) {
+        self.sender.until_flushed().await;
     }
 
     /// Leaves its group, if it is in one, and gets nothing more. Returns the cursor of the last event that it got, if

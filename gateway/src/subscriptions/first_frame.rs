@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt, stream};
 use graphql_transport::{Delivery, Event, EventStream, Guarantee, Stands};
 
-use super::event_ring::RingPlace;
+use super::{event_ring::RingPlace, fan_out::DirectClient};
 
 struct Ahead {
     /// None once the frame was sent.
@@ -19,6 +19,7 @@ struct Waiting {
     place: RingPlace,
     /// The cursor after which the client's events begin, if that is known.
     cursor: Option<Arc<str>>,
+    direct: Option<Arc<DirectClient>>,
 }
 
 /// Puts the first frame ahead of the events. It is sent when the feed stands; events without data may come before that,
@@ -27,12 +28,14 @@ pub(super) fn ahead(
     delivery: Delivery,
     place: RingPlace,
     cursor: Option<Arc<str>>,
+    direct: Option<Arc<DirectClient>>,
     events: EventStream,
 ) -> EventStream {
     let waiting = Some(Waiting {
         delivery,
         place,
         cursor,
+        direct,
     });
     stream::unfold(Ahead { waiting, events }, next).boxed()
 }
@@ -49,6 +52,10 @@ async fn next(mut ahead: Ahead) -> Option<(Event, Ahead)> {
                     cursor: cursor.filter(|_| is_kept),
                     kept: stands.kept,
                 };
+                // No group may write before the connection has written the frame.
+                if let Some(direct) = &waiting.direct {
+                    direct.got(stands.cursor.as_ref());
+                }
                 return Some((waiting.delivery.first_frame(&stands), ahead));
             }
             None => {

@@ -503,18 +503,25 @@ impl FeedMember {
             }
             self.reader = match self.fan_out.enter(reader, direct) {
                 Ok(membership) => Some(membership.until_returned().await),
-                Err(reader) => return self.reader.insert(reader).next().await,
+                Err(reader) => {
+                    let reader = self.reader.insert(reader);
+                    tokio::select! {
+                        biased;
+                        taken = reader.next() => return taken,
+                        () = direct.until_flushed() => self.reader.take(),
+                    }
+                }
             };
         }
     }
 }
 
 impl FeedMember {
-    fn got(&mut self, cursor: &Arc<str>) {
+    fn got(&mut self, cursor: Option<&Arc<str>>) {
         if let Some(direct) = &self.direct {
             direct.got(cursor);
         }
-        if let Some(last) = &mut self.cursor {
+        if let (Some(last), Some(cursor)) = (&mut self.cursor, cursor) {
             *last = Some(Arc::clone(cursor));
         }
     }
@@ -539,12 +546,8 @@ async fn next(member: Option<FeedMember>) -> Option<(Event, Option<FeedMember>)>
     match taken {
         Taken::Event(event @ Event::Failed { .. }) => Some((event, None)),
         Taken::Event(event) => {
-            if let Event::Next {
-                cursor: Some(cursor),
-                ..
-            } = &event
-            {
-                member.got(cursor);
+            if let Event::Next { cursor, .. } = &event {
+                member.got(cursor.as_ref());
             }
             Some((event, Some(member)))
         }

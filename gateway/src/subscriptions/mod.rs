@@ -172,6 +172,7 @@ impl Subscriptions {
                 key: accepted.client.key,
                 socket: None,
                 operation: None,
+                event_stream: None,
             },
         };
         let client = ClientId::of(accepted.client);
@@ -216,7 +217,9 @@ impl Subscriptions {
         };
         // Not charged: it is no event.
         let events = match accepted.delivery {
-            Some(delivery) => first_frame::ahead(delivery, place, frame_cursor, events),
+            Some(delivery) => {
+                first_frame::ahead(delivery, place, frame_cursor, direct.clone(), events)
+            }
             None => events,
         };
         Ok(match token {

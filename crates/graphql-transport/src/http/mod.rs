@@ -34,6 +34,7 @@ use axum::{
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, request::Parts};
 use hyper::body::{Body as _, Incoming};
+use socket_outlet::Outlet;
 
 use crate::{
     client_key::ClientKey,
@@ -41,7 +42,7 @@ use crate::{
     isolation,
     metrics::{Transport, TransportMetrics},
     multipart,
-    request::{ClientContext, GraphqlRequest},
+    request::{ClientContext, EventStreamSocket, GraphqlRequest},
     response::GraphqlResponse,
     service::{Outcome, Service},
     settings::COMPRESSION_BYTES_LEAST,
@@ -327,6 +328,10 @@ async fn exchange<S: Service>(
         check_last_event_id(&parts.headers)?;
     }
     let headers: HeaderMap = std::mem::take(&mut parts.headers);
+    let outlet = parts.extensions.get::<Arc<Outlet>>();
+    // Each event is a chunk of the response, which only HTTP/1.1 has.
+    let gets_chunks =
+        matches!(accepted.streaming, Some(Streaming::Sse)) && parts.version == Version::HTTP_11;
     let client = ClientContext {
         headers: Arc::new(headers),
         mutations_allowed: transport == Transport::Post,
@@ -335,6 +340,9 @@ async fn exchange<S: Service>(
         key,
         socket: None,
         operation: None,
+        event_stream: outlet
+            .filter(|_| gets_chunks)
+            .map(|outlet| EventStreamSocket(Arc::clone(outlet))),
     };
     let transport = match (accepted.single, accepted.streaming) {
         (None, Some(Streaming::Sse)) => Transport::Sse,

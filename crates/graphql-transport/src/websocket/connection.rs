@@ -1,12 +1,13 @@
 //! One client's connection, from `connection_init` to its close.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt, future::BoxFuture};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use socket_outlet::Outlet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
 use tokio_tungstenite::{
     WebSocketStream,
@@ -18,7 +19,6 @@ use super::{
     message::{ClientMessage, ServerMessage},
     metered::{self, Metered},
     operations::{Operations, Output},
-    outlet::{Outlet, ThroughOutlet},
 };
 use crate::{
     client_key::ClientKey,
@@ -26,6 +26,7 @@ use crate::{
     event::Event,
     http::request_json,
     isolation,
+    metrics::Transport,
     request::{Admitted, ClientContext, ClientSocket, NotAdmitted},
     service::{Service, Serving},
     turns::ClientTurns,
@@ -66,7 +67,7 @@ enum AskedBy {
 }
 
 /// The WebSocket, whose unfinished messages are counted.
-type WebSocket = WebSocketStream<ThroughOutlet<Metered<TokioIo<Upgraded>>>>;
+type WebSocket = WebSocketStream<Metered<TokioIo<Upgraded>>>;
 
 /// A client's WebSocket with the operations that run on it.
 pub(super) struct ClientConnection<S> {
@@ -96,8 +97,8 @@ impl<S: Service> ClientConnection<S> {
         headers: HeaderMap,
         key: ClientKey,
         turns: ClientTurns,
-    ) -> Self {
-        Self {
+    ) -> Box<Self> {
+        Box::new(Self {
             operations: Operations::new(&service.serving().settings.websocket, turns),
             service,
             socket,
@@ -108,16 +109,22 @@ impl<S: Service> ClientConnection<S> {
             heard: true,
             pings: 0,
             key,
-        }
+        })
     }
 
     /// Serves it to its end, if its client offered the subprotocol.
-    pub(super) async fn run(mut self, is_offered: bool) {
+    pub(super) async fn run(mut self: Box<Self>, is_offered: bool) {
+        let _client = self.serving().metrics.client(Transport::WebSocket);
         let end = if !is_offered {
             End::Close(Close::SubprotocolNotAcceptable)
         } else {
             let service = Arc::clone(&self.service);
-            match isolation::caught(&service.serving().metrics, self.until_end()).await {
+            let ended = {
+                // Pinned here: a move would be another place for all that it may ever hold.
+                let work = pin!(self.until_end());
+                isolation::caught(&service.serving().metrics, work).await
+            };
+            match ended {
                 Ok(End::Drain(close)) => self.drain(close).await,
                 Ok(end) => end,
                 Err(_defect) => End::Close(Close::InternalError),
@@ -216,7 +223,7 @@ impl<S: Service> ClientConnection<S> {
     async fn receive(&mut self, message: Option<Result<Message, Error>>) -> Result<(), End> {
         self.heard = true;
         if let Some(Ok(message)) = &message {
-            self.socket.get_mut().get_mut().count.has_come(message);
+            self.socket.get_mut().count.has_come(message);
         }
         match message {
             Some(Ok(Message::Text(text))) => match ClientMessage::read(&text) {
@@ -319,6 +326,7 @@ impl<S: Service> ClientConnection<S> {
             key: self.key,
             socket: Some(Arc::clone(&self.client)),
             operation: Some(id.clone()),
+            event_stream: None,
         };
         self.operations
             .start(Arc::clone(&self.service), id, request, client);

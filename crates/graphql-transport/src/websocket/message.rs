@@ -167,7 +167,7 @@ fn bytes_of(payload: &RawValue) -> &[u8] {
 }
 
 /// A `next` message up to its payload, which a closing brace has to follow.
-pub(super) fn next_head(id: &str) -> Vec<u8> {
+pub(crate) fn next_head(id: &str) -> Vec<u8> {
     let mut head = Vec::with_capacity(id.len() + 48);
     write_head(&mut head, Some(id), "next");
     head.extend_from_slice(PAYLOAD);

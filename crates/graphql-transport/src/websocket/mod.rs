@@ -6,11 +6,9 @@
 
 mod close;
 mod connection;
-mod direct_sender;
 mod message;
 mod metered;
 mod operations;
-pub(crate) mod outlet;
 
 use std::sync::Arc;
 
@@ -19,9 +17,10 @@ use axum::{
     extract::{FromRequestParts, WebSocketUpgrade},
     response::Response,
 };
-use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use socket_outlet::Outlet;
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -34,22 +33,19 @@ use crate::{
     client_key::ClientKey,
     code::{Code, Refusal},
     http::csrf,
-    metrics::Transport,
     service::Service,
 };
 pub use close::{Close, is_about_a_message};
 use connection::ClientConnection;
-pub use direct_sender::DirectSender;
+pub(crate) use message::next_head;
 pub use message::{ClientMessage, ServerMessage};
 use metered::{Meter, Metered};
-use outlet::{Outlet, ThroughOutlet};
-pub use outlet::{Sent, TryWrite};
 
 /// The value of `Sec-WebSocket-Protocol` that is accepted.
 pub const SUBPROTOCOL: &str = "graphql-transport-ws";
 
 /// Most connections are quiet: they should cost little while they are.
-const READ_BUFFER_BYTES: usize = 4 * 1024;
+const READ_BUFFER_BYTES: usize = 512;
 /// Every message is flushed, so that nothing is gained by a larger one.
 const WRITE_BUFFER_BYTES: usize = 4 * 1024;
 
@@ -71,19 +67,19 @@ pub(crate) async fn upgrade<S: Service>(
 ) -> Result<Response, Refusal> {
     let serving = service.serving();
     csrf::check_upgrade(&parts.headers, &serving.settings.http)?;
-    let headers = parts.headers.clone();
     let upgraded = parts.extensions.get::<OnUpgrade>().cloned();
-    let outlet = parts.extensions.get::<TryWrite>().cloned().map(Outlet::new);
+    let outlet = parts.extensions.get::<Arc<Outlet>>().cloned();
     // Checks the handshake. The stream itself is opened here, to count what is read from it.
     let handshake = WebSocketUpgrade::from_request_parts(parts, &()).await;
     drop(handshake.map_err(|error| Refusal::new(Code::BadRequest, error.body_text()))?);
-    let challenge = headers.get(header::SEC_WEBSOCKET_KEY);
+    let challenge = parts.headers.get(header::SEC_WEBSOCKET_KEY);
     let (Some(upgraded), Some(challenge)) = (upgraded, challenge) else {
         let message = "this connection cannot become a WebSocket";
         return Err(Refusal::new(Code::BadRequest, message));
     };
-    let is_offered = offers_subprotocol(&headers);
+    let is_offered = offers_subprotocol(&parts.headers);
     let response = switching(challenge, is_offered);
+    let headers = headers_of_client(&parts.headers);
     let bytes_max = serving.settings.websocket.ws_message_bytes_max;
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
@@ -95,24 +91,50 @@ pub(crate) async fn upgrade<S: Service>(
     let turns = serving.turns.of(key);
     let service = Arc::clone(service);
     let of_operations = turns.clone();
-    let connection = async move {
-        let _counted_until_closed = token;
-        // A client that leaves before it reads the answer.
-        let Ok(upgraded) = upgraded.await else {
-            return;
-        };
+    let open = Box::pin(async move {
+        // A client may leave before it reads the answer.
+        let upgraded = upgraded.await.ok()?;
         let share = service.serving().bodies.share(key);
         let stream = Metered::new(TokioIo::new(upgraded), Meter::new(share));
-        let stream = ThroughOutlet::new(stream, outlet.clone());
         let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
-        let client = service.serving().metrics.client(Transport::WebSocket);
-        let connection =
-            ClientConnection::new(service, socket, outlet, headers, key, of_operations);
-        connection.run(is_offered).await;
-        drop(client);
+        let turns = of_operations;
+        Some(ClientConnection::new(
+            service, socket, outlet, headers, key, turns,
+        ))
+    });
+    let serve = async move {
+        let _counted_until_closed = token;
+        if let Some(connection) = open.await {
+            connection.run(is_offered).await;
+        }
     };
-    tokio::spawn(turns.run(Box::pin(connection)));
+    tokio::spawn(turns.run(Box::pin(serve)));
     Ok(response)
+}
+
+/// The headers that say something of the client, not of the upgrade. A copy: the server's own are views of its whole read
+/// buffer, which they would keep for as long as the connection lives.
+fn headers_of_client(headers: &HeaderMap) -> HeaderMap {
+    const OF_THE_UPGRADE: [HeaderName; 9] = [
+        header::ACCEPT_ENCODING,
+        header::CACHE_CONTROL,
+        header::CONNECTION,
+        header::PRAGMA,
+        header::UPGRADE,
+        header::SEC_WEBSOCKET_EXTENSIONS,
+        header::SEC_WEBSOCKET_KEY,
+        header::SEC_WEBSOCKET_PROTOCOL,
+        header::SEC_WEBSOCKET_VERSION,
+    ];
+    let of_client = headers
+        .iter()
+        .filter(|(name, _)| !OF_THE_UPGRADE.contains(name));
+    let copies = of_client.filter_map(|(name, value)| {
+        let mut copy = HeaderValue::from_bytes(value.as_bytes()).ok()?;
+        copy.set_sensitive(value.is_sensitive());
+        Some((name.clone(), copy))
+    });
+    copies.collect()
 }
 
 fn offers_subprotocol(headers: &HeaderMap) -> bool {

@@ -102,7 +102,9 @@ impl Operations {
         let answers = self.answers.clone();
         let pieces = stream::once(async move {
             let (began, key) = (Instant::now(), client.key);
-            match isolation::answer(&service, Transport::WebSocket, request, client).await {
+            // In a place of its own, which is given back: a subscription's stream lives on, and would keep it.
+            let answer = isolation::answer(&service, Transport::WebSocket, request, client);
+            match Box::pin(answer).await {
                 Outcome::Single(response) => once(response, None),
                 Outcome::Deferred(work) => {
                     let (response, room) = answers.run(service, key, began, work).await;

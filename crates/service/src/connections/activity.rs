@@ -3,17 +3,18 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::response::Response;
 use futures_util::future::BoxFuture;
-use http::{Request, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::Service;
+use socket_outlet::OutletPlace;
 use tokio::task::AbortHandle;
 
 use super::taking::Pieces;
@@ -31,8 +32,18 @@ pub(crate) struct Activity {
     is_unsent: AtomicBool,
     is_stalled: AtomicBool,
     is_closed: AtomicBool,
-    /// What the connection runs in, once it does.
-    task: OnceLock<AbortHandle>,
+    task: Mutex<ConnectionTask>,
+}
+
+/// The task that a connection runs in.
+#[derive(Debug, Default)]
+enum ConnectionTask {
+    #[default]
+    NotYetKnown,
+    Known(AbortHandle),
+    /// It has served the connection's last request: another protocol's from there on. A handle would keep the memory of
+    /// the task.
+    Done,
 }
 
 /// Numbers the requests of the process: cheaper than the time, and as good for finding the oldest.
@@ -50,16 +61,29 @@ impl Activity {
 
     /// Names the task that the connection runs in: to end it is to close the connection.
     pub fn runs_in(&self, task: AbortHandle) {
-        let task = self.task.get_or_init(|| task);
+        let mut known = self.task();
+        // Under the lock: either this sees that it is closed, or the one who closes it sees the task.
         if self.is_closed() {
             task.abort();
         }
+        if matches!(*known, ConnectionTask::NotYetKnown) {
+            *known = ConnectionTask::Known(task);
+        }
+    }
+
+    /// Notes that the connection becomes another protocol's: it is not closed by [`close`](Self::close) any more.
+    fn leave_to_another_protocol(&self) {
+        *self.task() = ConnectionTask::Done;
+    }
+
+    fn task(&self) -> MutexGuard<'_, ConnectionTask> {
+        self.task.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Closes the connection, unless it has become another protocol's.
     pub(super) fn close(&self) {
         self.is_closed.store(true, Ordering::SeqCst);
-        if let Some(task) = self.task.get() {
+        if let ConnectionTask::Known(task) = &*self.task() {
             task.abort();
         }
     }
@@ -119,6 +143,7 @@ impl Running {
     /// Never ends it: the connection is another protocol's from now on.
     fn keep(mut self) {
         self.is_kept = true;
+        self.activity.leave_to_another_protocol();
     }
 }
 
@@ -139,22 +164,26 @@ pub(crate) struct Tracked {
     activity: Arc<Activity>,
     take_limit: Duration,
     socket: Arc<SharedSocket>,
+    outlet: OutletPlace,
 }
 
 impl Tracked {
     /// A client that takes nothing of an answer over HTTP/2 for `take_limit`, up to twice as long, loses its
-    /// connection. Requests to become another protocol's get a [`TryWrite`](crate::TryWrite) to the socket.
+    /// connection. Over HTTP/1.1, requests to become another protocol's and those for server-sent events get the
+    /// connection's [`Outlet`](socket_outlet::Outlet), for messages around its task.
     pub fn new(
         responder: Responder,
         activity: Arc<Activity>,
         take_limit: Duration,
         socket: Arc<SharedSocket>,
+        outlet: OutletPlace,
     ) -> Self {
         Self {
             responder,
             activity,
             take_limit,
             socket,
+            outlet,
         }
     }
 }
@@ -165,9 +194,9 @@ impl Service<Request<Incoming>> for Tracked {
     type Future = TrackedAnswer;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        let may_become_another = request.version() == Version::HTTP_11;
-        if may_become_another && request.headers().contains_key(header::UPGRADE) {
-            request.extensions_mut().insert(self.socket.try_write());
+        if request.version() == Version::HTTP_11 && may_use_outlet(request.headers()) {
+            let outlet = self.outlet.get_or_new(|| self.socket.try_write());
+            request.extensions_mut().insert(outlet);
         }
         TrackedAnswer {
             take_limit: (request.version() == Version::HTTP_2).then_some(self.take_limit),
@@ -175,6 +204,18 @@ impl Service<Request<Incoming>> for Tracked {
             answer: (self.responder)(request),
         }
     }
+}
+
+fn may_use_outlet(headers: &HeaderMap) -> bool {
+    const EVENTS: &[u8] = b"text/event-stream";
+    let accepts_events = |accept: &HeaderValue| {
+        accept
+            .as_bytes()
+            .windows(EVENTS.len())
+            .any(|part| part.eq_ignore_ascii_case(EVENTS))
+    };
+    headers.contains_key(header::UPGRADE)
+        || headers.get_all(header::ACCEPT).iter().any(accepts_events)
 }
 
 /// An answer to come.

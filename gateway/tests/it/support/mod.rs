@@ -227,5 +227,6 @@ pub fn client() -> ClientContext {
         key: Default::default(),
         socket: None,
         operation: None,
+        event_stream: None,
     }
 }
