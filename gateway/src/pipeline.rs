@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use graphql_transport::{
-    ClientContext, Code as TransportCode, GraphqlRequest, GraphqlResponse, Outcome,
+    ClientContext, Code as TransportCode, Delivery, GraphqlRequest, GraphqlResponse, Outcome,
 };
 
 use crate::{
@@ -79,6 +79,8 @@ async fn answer(
     check_transport(prepared.kind(), &client)?;
 
     if prepared.kind() == OperationKind::Subscription {
+        let delivery = Delivery::of(request.extensions.as_deref(), &client.headers)
+            .map_err(|refusal| RequestError::new(refusal.code, refusal.message))?;
         let meter = match gateway.rate_limits().zip(account) {
             Some((limits, account)) => Some(limits.events(account, cost)?),
             None => None,
@@ -97,6 +99,7 @@ async fn answer(
             client: &client,
             identity,
             is_decided_by_service,
+            delivery,
             meter,
             turns: gateway.transport().turns.of(client.key),
         };

@@ -12,6 +12,8 @@ use crate::response::{GraphqlResponse, ResponseKind};
 pub enum Code {
     /// The request is not well-formed: no JSON, a member of the wrong type, a batch.
     BadRequest,
+    /// A part of a well-formed request has a value that it may not have.
+    BadUserInput,
     /// The request body is larger than `request_bytes_max`.
     RequestTooLarge,
     /// The client took longer than `request_body_timeout` to send its request body.
@@ -55,6 +57,7 @@ impl Code {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::BadRequest => "BAD_REQUEST",
+            Self::BadUserInput => "BAD_USER_INPUT",
             Self::RequestTooLarge => "REQUEST_TOO_LARGE",
             Self::RequestBodyTimeout => "REQUEST_BODY_TIMEOUT",
             Self::TooManyRequestBytes => "TOO_MANY_REQUEST_BYTES",
@@ -95,9 +98,10 @@ impl Code {
                 Some(StatusCode::SERVICE_UNAVAILABLE)
             }
             Self::InternalServerError => Some(StatusCode::INTERNAL_SERVER_ERROR),
-            Self::SubscriptionForbidden | Self::TooManySubscriptions | Self::SubscriptionLagged => {
-                None
-            }
+            Self::BadUserInput
+            | Self::SubscriptionForbidden
+            | Self::TooManySubscriptions
+            | Self::SubscriptionLagged => None,
         }
     }
 }

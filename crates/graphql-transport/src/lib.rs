@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | [`service`] | the trait, what all transports of a process share, the outcome of a request | |
 //! | [`request`], [`response`], [`event`] | what goes in, what comes out | |
+//! | [`delivery`] | the contract of resumable subscriptions | `docs/resumable-subscriptions.md` |
 //! | [`code`] | the codes of what transports refuse, and the HTTP status of each | |
 //! | [`settings`] | every limit, once, with its default | |
 //! | [`signature`] | requests that a gateway signs for its services | [RFC 9421](https://www.rfc-editor.org/rfc/rfc9421) |
@@ -38,6 +39,7 @@ pub mod client;
 mod client_key;
 pub mod code;
 pub mod counted;
+pub mod delivery;
 mod direct_sender;
 pub mod event;
 pub mod http;
@@ -61,6 +63,7 @@ pub mod websocket;
 
 pub use client_key::ClientKey;
 pub use code::{Code, Refusal, Refused};
+pub use delivery::{Delivery, Guarantee, Stands};
 pub use direct_sender::DirectSender;
 pub use event::{Event, EventStream};
 pub use http::{Front, routes};

@@ -21,9 +21,9 @@ use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt};
 use graphql_transport::settings::trimmed;
 use graphql_transport::{
-    ClientContext, Code as TransportCode, EventStream, Front, GraphqlRequest, GraphqlResponse,
-    HttpSettings, Outcome, Refusal, SecretSetting, Service, Serving, Settings, TransportMetrics,
-    Verifier, WebSocketSettings,
+    ClientContext, Code as TransportCode, Delivery as AskedDelivery, EventStream, Front,
+    GraphqlRequest, GraphqlResponse, HttpSettings, Outcome, Refusal, SecretSetting, Service,
+    Serving, Settings, TransportMetrics, Verifier, WebSocketSettings,
 };
 use service::{Lifecycle, MakeResponder, Metrics};
 use tokio::net::TcpListener;
@@ -37,7 +37,7 @@ use crate::limits::answer::{Turn, Turns};
 use crate::limits::json_size::{VALUES_MAX, has_too_many_values};
 use crate::limits::{LimitError, LimitSettings};
 use crate::overload::Operation;
-use crate::{AnonymousWrites, CallGate, Limits, Overloaded, Viewer};
+use crate::{AnonymousWrites, CallGate, Delivery, Limits, Overloaded, Viewer};
 
 /// A query or a mutation, whatever brought it.
 const REQUEST_TIME_LIMIT: Duration = Duration::from_secs(30);
@@ -374,6 +374,7 @@ impl Endpoint {
     ) -> Result<Outcome, Refused> {
         self.admit()?;
         let viewer = self.viewer(&request, client)?;
+        let extensions = request.extensions.clone();
         let mut request = read(request)?.data(viewer);
         let deadline = self.wait_deadline();
         let cost = self.admit_document(&mut request, deadline).await?;
@@ -390,9 +391,12 @@ impl Endpoint {
                  send `Accept: text/event-stream`",
             ),
             Some(OperationType::Subscription) => {
+                let asked = AskedDelivery::of(extensions.as_deref(), &client.headers)?;
+                let delivery = Delivery::new(asked);
+                let request = request.data(delivery.clone());
                 let worker = timeout_at(deadline, self.documents.worker(&request.query)).await;
                 let worker = worker.map_err(|_| waited_too_long())?;
-                Ok(Outcome::Stream(self.events(request, worker)))
+                Ok(Outcome::Stream(self.events(request, worker, delivery)))
             }
             _ if client.answers_deferred => {
                 let endpoint = Arc::clone(self);
@@ -473,21 +477,32 @@ impl Endpoint {
     }
 
     /// The events of a subscription. The worker is held until its document is validated, which is when
-    /// it is polled for the first time.
-    fn events(&self, request: Request, worker: Worker) -> EventStream {
+    /// it is polled for the first time. The resolver runs within a poll, and says there that its subscription stands.
+    fn events(&self, request: Request, worker: Worker, delivery: Delivery) -> EventStream {
         let responses = AssertUnwindSafe(self.schema.0.execute_stream(request));
-        let mut events = responses.catch_unwind().map({
-            let mut is_first = true;
+        let mut is_first = true;
+        let events = responses.catch_unwind().map({
+            let delivery = delivery.clone();
             move |response| {
                 let response = response.unwrap_or_else(|_| internal("a resolver panicked"));
-                answer::write_event(response, std::mem::take(&mut is_first))
+                let event = answer::write_event(response, std::mem::take(&mut is_first));
+                delivery.with_cursor(event)
             }
         });
-        let mut worker = Some(worker);
+        let (mut events, mut worker, mut held) = (events.fuse(), Some(worker), None);
         stream::poll_fn(move |context| {
+            if held.is_some() {
+                return Poll::Ready(held.take());
+            }
             let polled = events.poll_next_unpin(context);
             worker.take();
-            polled
+            let Some(frame) = delivery.first_frame() else {
+                return polled;
+            };
+            if let Poll::Ready(event) = polled {
+                held = event;
+            }
+            Poll::Ready(Some(frame))
         })
         .boxed()
     }

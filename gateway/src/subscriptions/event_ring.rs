@@ -8,6 +8,9 @@
 //! While the rings of one client address hold more than half of what they may together, each of their feeds waits until
 //! its fastest client has taken everything: many subscriptions take no more memory than a few, and lose nothing as long
 //! as they are read.
+//!
+//! Readers that show cursors (`docs/resumable-subscriptions.md`) share a second body of each event, which is made only if
+//! there is such a reader.
 
 use std::{
     collections::VecDeque,
@@ -18,7 +21,8 @@ use std::{
     time::Duration,
 };
 
-use graphql_transport::Event;
+use bytes::Bytes;
+use graphql_transport::{Event, Stands, delivery};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::{
     sync::{Notify, futures::Notified},
@@ -73,8 +77,14 @@ struct RingState {
     fresh: Load,
     /// How many events at least one client has taken.
     taken: u64,
-    /// The cursor of the last event that was appended and had one.
+    /// The cursor of the last event that was appended and had one, or the one that they follow.
     cursor: Option<Arc<str>>,
+    /// Where the feed stood when the subgraph had started it; `None` before.
+    stands: Option<Stands>,
+    /// Whether a reader shows cursors.
+    shows_cursors: bool,
+    /// Whether only such readers get cursors.
+    hides_cursors: bool,
     clients: usize,
     /// Whether the feed has waited in vain. It does not wait again until the fastest client has
     /// made room.
@@ -84,6 +94,8 @@ struct RingState {
 
 struct Slot {
     event: Event,
+    /// Its body with its cursor in `extensions`, for readers that show cursors.
+    with_cursor: Option<Bytes>,
     appended: Instant,
     bytes: usize,
     /// The number of clients that have not taken it.
@@ -127,26 +139,29 @@ impl EventRing {
         })
     }
 
-    /// Adds a reader, which receives the events appended from now on. Returns the cursor that they follow, if
-    /// an event before them had one.
-    pub(super) fn join(self: &Arc<Self>) -> (RingReader, Option<Arc<str>>) {
+    /// Adds a reader, which receives the events appended from now on, with their cursors in `extensions` if
+    /// `shows_cursors`. Returns the cursor that they follow, if that is known.
+    pub(super) fn join(self: &Arc<Self>, shows_cursors: bool) -> (RingReader, Option<Arc<str>>) {
         let mut state = self.lock();
         state.clients += 1;
+        state.shows_cursors |= shows_cursors;
         state.fresh = Load::default();
         let next = state.first + state.slots.len() as u64;
-        let cursor = state.cursor.clone();
+        let sees_cursors = shows_cursors || !state.hides_cursors;
+        let cursor = state.cursor.clone().filter(|_| sees_cursors);
         drop(state);
         // A waiting feed now has a faster client, and none of the others may wake it.
         self.taken.notify_one();
         let reader = RingReader {
             ring: Arc::clone(self),
             next,
+            shows_cursors,
         };
         (reader, cursor)
     }
 
     /// Adds a reader that receives the events from number `next` on, before another reader that stands there moves on.
-    pub(super) fn join_at(self: &Arc<Self>, next: u64) -> RingReader {
+    pub(super) fn join_at(self: &Arc<Self>, next: u64, shows_cursors: bool) -> RingReader {
         let mut state = self.lock();
         state.clients += 1;
         let offset = next.saturating_sub(state.first) as usize;
@@ -156,7 +171,32 @@ impl EventRing {
         RingReader {
             ring: Arc::clone(self),
             next,
+            shows_cursors,
         }
+    }
+
+    /// The subgraph has started the feed, which stands at this place if no event has come yet. Only the first call counts.
+    pub(super) fn stand(&self, stands: Stands) {
+        let mut state = self.lock();
+        if state.stands.is_some() {
+            return;
+        }
+        if state.cursor.is_none() {
+            state.cursor.clone_from(&stands.cursor);
+        }
+        state.stands = Some(stands);
+        drop(state);
+        self.appended.notify_waiters();
+    }
+
+    /// Whether the feed has stood.
+    pub(super) fn has_stood(&self) -> bool {
+        self.lock().stands.is_some()
+    }
+
+    /// Whether only readers that show cursors get any: the field has none in the schema.
+    pub(super) fn hide_cursors(&self, hides: bool) {
+        self.lock().hides_cursors = hides;
     }
 
     /// Waits until events may have come, or the feed has ended. Cancelling the wait loses nothing.
@@ -216,6 +256,9 @@ impl EventRing {
 
     /// Appends an event at once, and drops the oldest ones if the bound requires it.
     pub(super) fn append(&self, event: Event) {
+        // Made without the lock: an event may be large.
+        let shows_cursors = self.lock().shows_cursors;
+        let made = shows_cursors.then(|| delivery::body_with_cursor(&event));
         let mut state = self.lock();
         if state.clients == 0 || state.is_closed {
             return;
@@ -227,10 +270,17 @@ impl EventRing {
         {
             state.cursor = Some(Arc::clone(cursor));
         }
-        let bytes = size_of(&event);
+        // A reader that shows cursors may have come meanwhile.
+        let with_cursor = match made {
+            Some(body) => body,
+            None if state.shows_cursors => delivery::body_with_cursor(&event),
+            None => None,
+        };
+        let bytes = size_of(&event) + with_cursor.as_ref().map_or(0, Bytes::len);
         let clients = state.clients;
         state.slots.push_back(Slot {
             event,
+            with_cursor,
             appended: Instant::now(),
             bytes,
             clients,
@@ -341,17 +391,17 @@ impl EventRing {
         state.is_closed || state.clients == 0 || self.is_quarter(&state)
     }
 
-    fn take(&self, next: &mut u64) -> Option<Taken> {
+    fn take(&self, next: &mut u64, shows_cursors: bool) -> Option<Taken> {
         let mut state = self.lock();
         let Some(offset) = next.checked_sub(state.first) else {
             return Some(Taken::Missed(state.first - *next));
         };
-        let clients = state.clients;
+        let (clients, hides_cursors) = (state.clients, state.hides_cursors);
         let Some(slot) = state.slots.get_mut(offset as usize) else {
             return state.is_closed.then_some(Taken::Closed);
         };
         *next += 1;
-        let (event, bytes) = (slot.event.clone(), slot.bytes);
+        let (event, bytes) = (slot.event(shows_cursors, hides_cursors), slot.bytes);
         let is_first_to_take = slot.clients == clients;
         slot.clients -= 1;
         if is_first_to_take {
@@ -365,13 +415,13 @@ impl EventRing {
         Some(Taken::Event(event))
     }
 
-    fn peek(&self, next: u64) -> Option<Taken> {
+    fn peek(&self, next: u64, shows_cursors: bool) -> Option<Taken> {
         let state = self.lock();
         let Some(offset) = next.checked_sub(state.first) else {
             return Some(Taken::Missed(state.first - next));
         };
         match state.slots.get(offset as usize) {
-            Some(slot) => Some(Taken::Event(slot.event.clone())),
+            Some(slot) => Some(Taken::Event(slot.event(shows_cursors, state.hides_cursors))),
             None => state.is_closed.then_some(Taken::Closed),
         }
     }
@@ -432,6 +482,24 @@ impl Drop for EventRing {
     }
 }
 
+impl Slot {
+    /// The event as a reader gets it.
+    fn event(&self, shows_cursors: bool, hides_cursors: bool) -> Event {
+        let Event::Next { body, cursor } = &self.event else {
+            return self.event.clone();
+        };
+        let (body, has_cursor) = match (shows_cursors, &self.with_cursor) {
+            (true, Some(body)) => (body, true),
+            (true, None) => (body, false),
+            (false, _) => (body, !hides_cursors),
+        };
+        Event::Next {
+            body: body.clone(),
+            cursor: cursor.clone().filter(|_| has_cursor),
+        }
+    }
+}
+
 impl RingBounds {
     fn hold(&self, load: Load) -> bool {
         load.bytes <= self.bytes_max && load.events <= self.events_max
@@ -462,6 +530,8 @@ impl Load {
 pub(super) struct RingReader {
     ring: Arc<EventRing>,
     next: u64,
+    /// Whether its events have their cursors in `extensions`.
+    shows_cursors: bool,
 }
 
 impl RingReader {
@@ -469,7 +539,7 @@ impl RingReader {
     pub(super) async fn next(&mut self) -> Taken {
         loop {
             let appended = self.ring.appended.notified();
-            if let Some(taken) = self.ring.take(&mut self.next) {
+            if let Some(taken) = self.ring.take(&mut self.next, self.shows_cursors) {
                 return taken;
             }
             appended.await;
@@ -478,12 +548,12 @@ impl RingReader {
 
     /// The next event, if it is there.
     pub(super) fn try_next(&mut self) -> Option<Taken> {
-        self.ring.take(&mut self.next)
+        self.ring.take(&mut self.next, self.shows_cursors)
     }
 
     /// The next event, if it is there, without moving on.
     pub(super) fn peek(&self) -> Option<Taken> {
-        self.ring.peek(self.next)
+        self.ring.peek(self.next, self.shows_cursors)
     }
 
     /// Moves on after the event of this number, which was taken by [`RingReader::peek`]. It may be dropped already.
@@ -495,6 +565,48 @@ impl RingReader {
     /// The number of the next event.
     pub(super) fn position(&self) -> u64 {
         self.next
+    }
+
+    /// The same, for who only waits.
+    pub(super) fn place(&self) -> RingPlace {
+        RingPlace {
+            ring: Arc::clone(&self.ring),
+            next: self.next,
+        }
+    }
+
+    /// Whether its events have their cursors in `extensions`.
+    pub(super) fn shows_cursors(&self) -> bool {
+        self.shows_cursors
+    }
+}
+
+/// A place in the ring that keeps no events.
+pub(super) struct RingPlace {
+    ring: Arc<EventRing>,
+    next: u64,
+}
+
+impl RingPlace {
+    /// Waits until the feed stands. Returns `None` if the event of this place, or the end, has come before that. Cancelling
+    /// the wait loses nothing.
+    pub(super) async fn until_standing(&self) -> Option<Stands> {
+        loop {
+            let appended = self.ring.appended.notified();
+            {
+                let state = self.ring.lock();
+                let has_event = state.first + state.slots.len() as u64 > self.next;
+                if state.stands.is_some() || has_event || state.is_closed {
+                    return state.stands.clone();
+                }
+            }
+            appended.await;
+        }
+    }
+
+    /// Moves on after one event.
+    pub(super) fn pass(&mut self) {
+        self.next += 1;
     }
 }
 

@@ -53,6 +53,8 @@ pub(super) struct FanOut {
 struct Group {
     /// The address of all members, if they may be of one address only.
     address: Option<ClientKey>,
+    /// Whether its members get cursors in `extensions`.
+    shows_cursors: bool,
     state: Mutex<GroupState>,
     /// Wakes the group's task when the last member has left.
     left: Notify,
@@ -72,6 +74,8 @@ struct Member {
     client: Arc<DirectClient>,
     /// The number of its next event, never before the group's reader.
     next: u64,
+    /// Whether it gets cursors in `extensions`, as all members of its group do.
+    shows_cursors: bool,
     /// Whether the group has written an event to it.
     has_got: bool,
     /// When its token ends, if it has one.
@@ -163,6 +167,8 @@ impl FanOut {
         }
         let shared = SharedPlace::of(&client.address.shared);
         let address = shared.is_none().then_some(client.address.key);
+        let shows_cursors = reader.shows_cursors();
+        let fits = |group: &Group| group.address == address && group.shows_cursors == shows_cursors;
         let membership = Membership {
             client,
             _counted: GaugeGuard::new(&self.members),
@@ -171,12 +177,13 @@ impl FanOut {
         let member = Member {
             client: Arc::clone(client),
             next: reader.position(),
+            shows_cursors,
             has_got: false,
             until,
         };
         let former = lock(&client.place).former.upgrade();
         let mut member = Some(member);
-        if let Some(group) = former.filter(|group| group.address == address) {
+        if let Some(group) = former.filter(|group| fits(group)) {
             match group.try_add(&mut member) {
                 Added::Yes => return Ok(membership),
                 Added::NewEvent => return Err(reader),
@@ -185,7 +192,7 @@ impl FanOut {
         }
         let mut groups = lock(&self.groups);
         for group in groups.iter().rev() {
-            if group.address != address {
+            if !fits(group) {
                 continue;
             }
             match group.try_add(&mut member) {
@@ -201,6 +208,7 @@ impl FanOut {
         }
         let group = Arc::new(Group {
             address,
+            shows_cursors,
             state: Mutex::new(GroupState {
                 reader: Some(reader),
                 members: member.into_iter().collect(),
@@ -380,7 +388,7 @@ impl Member {
     /// Lets the client read by itself, from its next event on. The group's reader stands at `position`, which is there or
     /// before.
     fn give_back(self, ring: &Arc<EventRing>, position: u64, cursor: &Option<Arc<str>>) {
-        let mut reader = ring.join_at(position);
+        let mut reader = ring.join_at(position, self.shows_cursors);
         for number in position..self.next {
             reader.pass(number);
         }

@@ -10,7 +10,9 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream::FuturesOrdered};
-use graphql_transport::{ClientKey, Event, GaugeGuard, request::ClientContext};
+use graphql_transport::{
+    ClientKey, Event, GaugeGuard, Guarantee, Stands, delivery, request::ClientContext,
+};
 
 use super::{
     event_ring::EventRing,
@@ -28,7 +30,7 @@ use crate::{
 };
 
 /// How long to wait, after sending a subscription, before assuming that the subgraph has started
-/// it.
+/// it, if the subgraph does not say so (`docs/resumable-subscriptions.md`).
 const SETTLING_TIME: Duration = Duration::from_millis(250);
 
 /// The operation that a feed runs, prepared for the served graph.
@@ -49,7 +51,8 @@ enum SessionEnd {
     Complete,
     /// It ends with this event, which reports an error.
     Failed(Event),
-    /// The new supergraph gets it from another place: subscribe there.
+    /// The new supergraph gets it from another place, or the subgraph has refused a cursor that clients do not know of:
+    /// subscribe at once.
     Moved,
     /// The subgraph is gone, or could not be reached.
     Lost(UpstreamError),
@@ -70,6 +73,10 @@ pub(super) struct UpstreamFeed {
     has_gap: bool,
     /// Whether the subgraph has accepted the operation before.
     is_proven: bool,
+    /// Whether the subgraph has said, in this session, that it sends each event's cursor in `extensions`.
+    has_cursors: bool,
+    /// Whether the subgraph has ever said that the subscription stands.
+    says_when_it_stands: bool,
     /// Whether it has passed the cursor where it started. Clients that resume after that cursor would miss what it has
     /// delivered since.
     is_past_start: bool,
@@ -104,6 +111,8 @@ impl UpstreamFeed {
             is_paced: false,
             has_gap: false,
             is_proven: false,
+            has_cursors: false,
+            says_when_it_stands: false,
             close,
             services,
         }
@@ -163,8 +172,14 @@ impl UpstreamFeed {
                 };
             }
         };
-        // No protocol says whether the subgraph has started the subscription. A client that reads
-        // missed data again should not do so before it has.
+        self.has_cursors = false;
+        self.events.hide_cursors(!self.is_resumable());
+        // Not every subgraph says that it has started the subscription. A client that reads missed data
+        // again should not do so before it has.
+        let (mut has_begun, mut is_settled) = (false, false);
+        // By a cursor that is not in the schema: clients do not know that it may be refused.
+        let mut is_resuming =
+            self.cursor.is_some() && !self.is_resumable() && self.events.has_stood();
         let mut settled = std::pin::pin!(tokio::time::sleep(SETTLING_TIME));
         let concurrent_max = self.services.config.subscription_concurrent_events.max(1);
         let mut completing = FuturesOrdered::new();
@@ -183,10 +198,29 @@ impl UpstreamFeed {
                         }
                         UpstreamMessage::Next(payload) => {
                             self.is_proven = true;
+                            let has_data = resume::has_data(&payload);
+                            if !has_data && let Some(stands) = Stands::of_first_frame(&payload) {
+                                accepted_at.get_or_insert_with(Instant::now);
+                                if !std::mem::replace(&mut has_begun, true) {
+                                    self.begin(Some(stands)).await;
+                                }
+                                continue;
+                            }
+                            if std::mem::take(&mut is_resuming) && !has_data {
+                                self.cursor = None;
+                                break SessionEnd::Moved;
+                            }
+                            if has_data && !std::mem::replace(&mut has_begun, true) {
+                                self.begin(None).await;
+                            }
                             self.publish_gap().await;
                             self.retry.succeeded();
                             self.services.metrics.events.inc();
                             completing.push_back(self.complete(payload, reserved));
+                        }
+                        UpstreamMessage::Errors(_) if is_resuming => {
+                            self.cursor = None;
+                            break SessionEnd::Moved;
                         }
                         UpstreamMessage::Errors(errors) => {
                             completing.push_back(self.complete(errors, reserved));
@@ -200,7 +234,16 @@ impl UpstreamFeed {
                 },
                 Some((event, _reserved)) = completing.next() => self.publish(event).await,
                 () = self.events.until_taken(), if !has_pace => {}
-                () = &mut settled, if self.has_gap => self.publish_gap().await,
+                () = &mut settled, if !is_settled => {
+                    is_settled = true;
+                    if !self.says_when_it_stands {
+                        self.publish_gap().await;
+                    }
+                    // Whenever the subgraph has started it: what comes after a cursor, comes.
+                    if self.cursor.is_some() && self.is_resumable() {
+                        self.stand(Guarantee::AtLeastOnce, None);
+                    }
+                }
                 Ok(()) = self.graph_changes.changed() => match self.move_over().await {
                     Ok(true) => {}
                     Ok(false) => break SessionEnd::Moved,
@@ -216,6 +259,38 @@ impl UpstreamFeed {
             self.publish(event).await;
         }
         end
+    }
+
+    /// The subgraph has started the subscription: it said so in its first frame, or by an event.
+    async fn begin(&mut self, frame: Option<Stands>) {
+        let kept = match &frame {
+            Some(frame) => frame.kept,
+            None if self.is_resumable() => Guarantee::AtLeastOnce,
+            None => Guarantee::BestEffort,
+        };
+        let is_kept = kept == Guarantee::AtLeastOnce;
+        self.has_cursors = is_kept && frame.is_some();
+        self.says_when_it_stands |= frame.is_some();
+        if !is_kept && !self.is_resumable() && self.cursor.take().is_some() {
+            // It was asked to begin after a cursor, and did not. Clients that have no first frame yet will see it there.
+            self.has_gap |= self.events.has_stood();
+        }
+        let cursor = frame.and_then(|frame| frame.cursor).filter(|_| is_kept);
+        if self.cursor.is_none() {
+            self.cursor.clone_from(&cursor);
+        }
+        self.stand(kept, cursor);
+        self.publish_gap().await;
+    }
+
+    fn stand(&self, kept: Guarantee, cursor: Option<Arc<str>>) {
+        self.events.stand(Stands { kept, cursor });
+    }
+
+    /// Whether the field takes a cursor, and its events have one, by the schema.
+    fn is_resumable(&self) -> bool {
+        let upstream = self.operation.prepared.subscription();
+        upstream.is_some_and(|upstream| upstream.resume.is_some())
     }
 
     async fn open(&self) -> Result<super::upstream::Messages, UpstreamError> {
@@ -274,10 +349,13 @@ impl UpstreamFeed {
             (self.close)();
         }
         let operation = Arc::clone(&self.operation);
-        let cursor = operation
-            .prepared
-            .subscription()
-            .and_then(|upstream| resume::cursor_of(upstream, &payload));
+        let upstream = operation.prepared.subscription();
+        let cursor = upstream
+            .and_then(|upstream| resume::cursor_of(upstream, &payload))
+            .or_else(|| {
+                self.has_cursors
+                    .then(|| delivery::cursor_of_event(&payload))?
+            });
         if cursor.is_some() {
             self.cursor.clone_from(&cursor);
         }

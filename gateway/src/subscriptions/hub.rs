@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     clients::{Begun, ClientId, ClientNumber, Subscribers},
-    event_ring::{AddressBytes, EventRing, RingBounds, RingReader, Taken},
+    event_ring::{AddressBytes, EventRing, RingBounds, RingPlace, RingReader, Taken},
     fan_out::{Address, DirectClient, FanOut},
 };
 use crate::{
@@ -80,8 +80,10 @@ pub(super) type CloseFeed = Box<dyn Fn() + Send + Sync>;
 pub(super) struct Joined {
     /// The events from now on.
     pub events: EventStream,
-    /// The cursor that they follow, if the feed has had an event with one.
+    /// The cursor that they follow, if that is known.
     pub cursor: Option<Arc<str>>,
+    /// Where they begin.
+    pub place: RingPlace,
 }
 
 /// The running feeds of all clients, with their limits.
@@ -150,7 +152,7 @@ impl SubscriptionHub {
 
     /// Joins the feed of `key`. The first client starts it with `begin`, and it runs in that
     /// client's `turns`. A feed appends its events to the ring, and returns a last one if it ends
-    /// with an error.
+    /// with an error. With `shows_cursors`, the client gets the cursors of events in `extensions`.
     ///
     /// # Errors
     /// `TOO_MANY_SUBSCRIPTIONS` if the client or its address has started as many as it may,
@@ -160,6 +162,7 @@ impl SubscriptionHub {
         key: FeedKey,
         client: ClientId,
         direct: Option<Arc<DirectClient>>,
+        shows_cursors: bool,
         turns: ClientTurns,
         begin: impl FnOnce(Arc<EventRing>, CloseFeed) -> F,
     ) -> Result<Joined, RequestError>
@@ -184,10 +187,12 @@ impl SubscriptionHub {
             entry.is_shared.cancel();
             entry.events.leave_address();
         }
-        let (reader, cursor) = entry.events.join();
+        let (reader, cursor) = entry.events.join(shows_cursors);
+        let place = reader.place();
         let member = FeedMember {
             reader: Some(reader),
             direct,
+            cursor: shows_cursors.then(|| cursor.clone()),
             fan_out: Arc::clone(&entry.fan_out),
             seat: Seat {
                 hub: Arc::clone(self),
@@ -202,6 +207,7 @@ impl SubscriptionHub {
         Ok(Joined {
             events: stream::unfold(Some(member), next).boxed(),
             cursor,
+            place,
         })
     }
 
@@ -474,6 +480,8 @@ struct FeedMember {
     reader: Option<RingReader>,
     /// The way around its connection's task, if it has one.
     direct: Option<Arc<DirectClient>>,
+    /// The cursor of the last event that came by here, if it had one; for clients that show cursors.
+    cursor: Option<Option<Arc<str>>>,
     fan_out: Arc<FanOut>,
     seat: Seat,
     _counted: GaugeGuard,
@@ -508,14 +516,38 @@ impl FeedMember {
     }
 }
 
+impl FeedMember {
+    fn got(&mut self, cursor: Option<&Arc<str>>) {
+        if let Some(direct) = &self.direct {
+            direct.got(cursor);
+        }
+        if let (Some(last), Some(cursor)) = (&mut self.cursor, cursor) {
+            *last = Some(Arc::clone(cursor));
+        }
+    }
+
+    /// The error that ends the client's part, with the cursor to resume after, if the client knows where to look for it.
+    fn resumable(&self, error: RequestError) -> RequestError {
+        let Some(own) = &self.cursor else {
+            return error;
+        };
+        let direct = self.direct.as_ref();
+        let last = direct.and_then(|direct| direct.withdraw());
+        match last.as_ref().or(own.as_ref()) {
+            Some(cursor) => error.resumed_after(Some(cursor)),
+            None => error,
+        }
+    }
+}
+
 async fn next(member: Option<FeedMember>) -> Option<(Event, Option<FeedMember>)> {
     let mut member = member?;
     let taken = member.next().await;
     match taken {
         Taken::Event(event @ Event::Failed { .. }) => Some((event, None)),
         Taken::Event(event) => {
-            if let (Some(direct), Event::Next { cursor, .. }) = (&member.direct, &event) {
-                direct.got(cursor.as_ref());
+            if let Event::Next { cursor, .. } = &event {
+                member.got(cursor.as_ref());
             }
             Some((event, Some(member)))
         }
@@ -526,7 +558,7 @@ async fn next(member: Option<FeedMember>) -> Option<(Event, Option<FeedMember>)>
                 TransportCode::SubscriptionLagged,
                 format!("the client read too slowly and missed {missed} events: subscribe again"),
             );
-            Some((Event::failed(error), None))
+            Some((Event::failed(member.resumable(error)), None))
         }
     }
 }

@@ -11,6 +11,7 @@
 //! | `event_ring` | the events of a feed that wait for its clients |
 //! | `fan_out` | writes each event straight to the sockets of all clients that can take it |
 //! | `retry` | the pause before the next attempt at a subgraph |
+//! | `first_frame` | reports to a client that its subscription stands |
 //! | `resume` | the upstream operation, from the start or after a cursor |
 //! | `upstream` | subscriptions at subgraphs, over WebSockets or server-sent events |
 //!
@@ -23,6 +24,7 @@ mod clients;
 mod event_ring;
 mod fan_out;
 mod feed;
+mod first_frame;
 mod hub;
 mod resume;
 mod retry;
@@ -35,7 +37,7 @@ use std::sync::Arc;
 pub use graphql_transport::{Event, EventStream};
 
 use graphql_transport::{
-    ClientTurns,
+    ClientTurns, Delivery,
     request::{ClientContext, GraphqlRequest},
 };
 
@@ -85,6 +87,8 @@ pub struct Accepted<'a> {
     pub identity: Option<Arc<Identity>>,
     /// Whether the policy service has decided what the client sees, perhaps by claims that a new token has not.
     pub is_decided_by_service: bool,
+    /// What the client asks for, if it knows the contract of resumable subscriptions.
+    pub delivery: Option<Delivery>,
     /// Charges its events to the client; `None` if there is no limit.
     pub meter: Option<EventMeter>,
     /// The turns in which events are completed, if this client is the first with this subscription.
@@ -131,7 +135,13 @@ impl Subscriptions {
             true => rules.relevant(&accepted.client.headers),
             false => rules.relevant_to_all(&accepted.client.headers),
         };
-        let cursor = resume::first_cursor(&accepted.client.headers, upstream, &accepted.variables);
+        let cursor = resume::first_cursor(
+            &accepted.client.headers,
+            accepted.delivery.as_ref(),
+            upstream,
+            &accepted.variables,
+        );
+        let is_resumable = upstream.resume.is_some();
         let subgraph = accepted.serving.graph.subgraph(upstream.subgraph).name;
         let claims = rules.claims_to(subgraph, &headers);
         let operation = resume::operation(upstream, &accepted.variables, cursor.as_deref());
@@ -179,13 +189,16 @@ impl Subscriptions {
             let (hub, key) = (&services.hub, accepted.client.key);
             hub.direct_client(sender, token.clone(), key, &accepted.turns)
         });
-        let (is_resumed, start) = (cursor.is_some(), cursor.clone());
+        let (is_resumed, asked) = (cursor.is_some(), cursor.clone());
+        // Another field may begin elsewhere: the first frame says so.
+        let start = cursor.clone().filter(|_| is_resumable);
         let is_metered = accepted.meter.as_ref().is_some_and(EventMeter::is_enforced);
         let is_paced = is_resumed && is_metered;
         let joined = services.hub.join(
             key,
             client,
             direct.clone(),
+            accepted.delivery.is_some(),
             accepted.turns,
             |events, close| {
                 let services = Arc::clone(services);
@@ -195,10 +208,19 @@ impl Subscriptions {
             },
         )?;
         // A client that joins a running feed has missed nothing after the feed's last event.
+        let (place, events) = (joined.place, joined.events);
+        let frame_cursor = joined.cursor.clone().or(asked);
         let cursor = joined.cursor.or(start);
         let events = match accepted.meter {
-            Some(meter) => meter.end(joined.events, cursor.clone(), Arc::clone(metrics)),
-            None => joined.events,
+            Some(meter) => meter.end(events, cursor.clone(), Arc::clone(metrics)),
+            None => events,
+        };
+        // Not charged: it is no event.
+        let events = match accepted.delivery {
+            Some(delivery) => {
+                first_frame::ahead(delivery, place, frame_cursor, direct.clone(), events)
+            }
+            None => events,
         };
         Ok(match token {
             Some(token) => Expiry {

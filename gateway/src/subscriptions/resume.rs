@@ -3,6 +3,7 @@
 use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
+use graphql_transport::{Delivery, delivery};
 use http::HeaderMap;
 use serde_json::value::RawValue;
 
@@ -21,25 +22,30 @@ pub(super) struct UpstreamOperation<'a> {
     /// The same without the cursor that the gateway has added, if it has: they identify the
     /// operation.
     pub variables_without_cursor: Bytes,
+    /// The cursor to start after, if there is one, for subgraphs that take it from `extensions.delivery`.
+    pub after: Option<&'a str>,
 }
 
 /// The operation that starts after `cursor`, or where the client asked to start.
 pub(super) fn operation<'a>(
     upstream: &'a UpstreamSubscription,
     variables: &Variables,
-    cursor: Option<&str>,
+    cursor: Option<&'a str>,
 ) -> UpstreamOperation<'a> {
     let variables = upstream.variables(variables);
+    let after = cursor.filter(|cursor| delivery::is_cursor(cursor));
     match (&upstream.resume, cursor) {
         (Some(resume), Some(cursor)) => UpstreamOperation {
             operation: &resume.resumed,
             variables: with_cursor(&variables, &resume.cursor_variable, cursor),
             variables_without_cursor: variables,
+            after,
         },
         _ => UpstreamOperation {
             operation: &upstream.operation,
             variables_without_cursor: variables.clone(),
             variables,
+            after,
         },
     }
 }
@@ -86,13 +92,17 @@ pub(super) fn has_data(payload: &[u8]) -> bool {
     }
 }
 
-/// The cursor to start after: that of a reconnecting `EventSource`, or else the client's own. It is
-/// needed from the start, so that an interruption before the first event leaves no gap.
+/// The cursor to start after: that of a reconnecting `EventSource`, or else the one in `extensions.delivery`, or else the
+/// client's own argument. It is needed from the start, so that an interruption before the first event leaves no gap.
 pub(super) fn first_cursor(
     headers: &HeaderMap,
+    delivery: Option<&Delivery>,
     upstream: &UpstreamSubscription,
     variables: &Variables,
 ) -> Option<Arc<str>> {
+    if let Some(after) = delivery.and_then(|delivery| delivery.after.as_ref()) {
+        return Some(Arc::clone(after));
+    }
     let resume = upstream.resume.as_ref()?;
     let last_event_id = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     if let Some(id) = last_event_id.filter(|id| !id.is_empty()) {

@@ -421,8 +421,8 @@ async fn who_asks_is_a_part_of_a_subscription_where_its_claims_are_sent() {
     })
     .await;
     for name in ["Zoë", "Bo"] {
-        let claims = json!({"claims": {"sub": "alice", "name": name}});
-        let extensions = format!("\"extensions\":{claims}");
+        let claims = json!({"sub": "alice", "name": name});
+        let extensions = format!("\"extensions\":{{\"claims\":{claims},");
         assert_eq!(picky.sockets_of(&extensions).len(), 1, "{extensions}");
     }
     let used: HashSet<usize> = picky.sockets_of("messages").into_iter().collect();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use changefeed::{Change, ChangeKind, Cursor, FromDocument, Hub, Subscription};
 use futures_util::{Stream, StreamExt};
 use service::{Health, Lifecycle};
+use subgraph::Delivery;
 
 use crate::Error;
 use crate::comment::{Comment, CommentId};
@@ -30,19 +31,24 @@ impl Feed {
         Self { hub, known, store }
     }
 
-    /// Each comment that is added to a post from now on.
+    /// Each comment that is added to a post, from now on or after the cursor of `delivery`.
     ///
     /// # Errors
-    /// When there is no such post.
+    /// When there is no such post, or the cursor is not one of this post or too old.
     pub async fn comment_added(
         &self,
         post: PostId,
+        delivery: Delivery,
     ) -> Result<impl Stream<Item = Result<Comment, Error>> + use<>, Error> {
-        let changes = self.subscribe(post, None).await?;
+        let after = delivery.after(None);
+        let changes = self.subscribe(post, after.as_deref(), &delivery).await?;
         Ok(changes.filter_map(move |change| {
             ready(match change {
                 Ok((cursor, change)) => match seen_from(post, &cursor, &change, None) {
-                    Some(CommentChange::Added(added)) => Some(Ok(added.comment)),
+                    Some(CommentChange::Added(added)) => {
+                        delivery.next_has(&added.cursor);
+                        Some(Ok(added.comment))
+                    }
                     _ => None,
                 },
                 Err(error) => Some(Err(error.into())),
@@ -59,11 +65,13 @@ impl Feed {
         post: PostId,
         after: Option<String>,
         reactions: bool,
+        delivery: Delivery,
     ) -> Result<impl Stream<Item = Result<CommentChange, Error>> + use<>, Error> {
-        let changes = self.subscribe(post, after.as_deref()).await?;
+        let after = delivery.after(after);
+        let changes = self.subscribe(post, after.as_deref(), &delivery).await?;
         let store = self.store.clone();
         Ok(changes.filter_map(move |change| {
-            let store = store.clone();
+            let (store, delivery) = (store.clone(), delivery.clone());
             async move {
                 let (cursor, change) = match change {
                     Ok(change) => change,
@@ -75,7 +83,10 @@ impl Feed {
                 };
                 let seen = seen_from(post, &cursor, &change, present.as_ref())?;
                 let is_left_out = !reactions && matches!(seen, CommentChange::ReactionsChanged(_));
-                (!is_left_out).then_some(Ok(seen))
+                (!is_left_out).then(|| {
+                    delivery.next_has(cursor.as_str());
+                    Ok(seen)
+                })
             }
         }))
     }
@@ -92,9 +103,12 @@ impl Feed {
         &self,
         post: PostId,
         after: Option<&str>,
+        delivery: &Delivery,
     ) -> Result<Subscription<Comment>, Error> {
         self.known.require(post).await?;
-        Ok(self.hub.subscribe(post, after).await?)
+        let changes = self.hub.subscribe(post, after).await?;
+        delivery.stands_after(changes.start().as_str());
+        Ok(changes)
     }
 }
 

@@ -3,6 +3,7 @@
 use bson::Bson;
 use changefeed::{Change, ChangeKind, Cursor, Hub, HubMetrics, HubSettings, Source, TopicField};
 use futures_util::{Stream, StreamExt};
+use subgraph::Delivery;
 
 use crate::comment::CommentId;
 use crate::moderation::{ModerationEntry, STATES};
@@ -55,20 +56,26 @@ impl ModerationFeed {
     pub async fn changes(
         &self,
         after: Option<String>,
+        delivery: Delivery,
     ) -> Result<impl Stream<Item = Result<ModerationChange, Error>> + use<>, Error> {
+        let after = delivery.after(after);
         let changes = self.hub.subscribe(TOPIC, after.as_deref()).await?;
+        delivery.stands_after(changes.start().as_str());
         let store = self.store.clone();
         Ok(changes.filter_map(move |change| {
-            let store = store.clone();
+            let (store, delivery) = (store.clone(), delivery.clone());
             async move {
                 let (cursor, change) = match change {
                     Ok(change) => change,
                     Err(error) => return Some(Err(error.into())),
                 };
-                match present(&store, &change).await {
-                    Ok(present) => seen(&cursor, &change, present.as_ref()).map(Ok),
-                    Err(error) => Some(Err(error)),
-                }
+                let present = match present(&store, &change).await {
+                    Ok(present) => present,
+                    Err(error) => return Some(Err(error)),
+                };
+                let seen = seen(&cursor, &change, present.as_ref())?;
+                delivery.next_has(cursor.as_str());
+                Some(Ok(seen))
             }
         }))
     }

@@ -6,7 +6,9 @@ use futures_util::Stream;
 use subgraph::list_size::{PAGE, list_size, names};
 use subgraph::page::page_cost;
 use subgraph::tag::{VIEWER, tag};
-use subgraph::{Blocks, Connection, FieldCost, FieldCosts, Order, PageArguments, Person, Viewer};
+use subgraph::{
+    Blocks, Connection, Delivery, FieldCost, FieldCosts, Order, PageArguments, Person, Viewer,
+};
 
 use crate::block::{BLOCKS_LIST, Block};
 use crate::block_author::BlockAuthor;
@@ -235,7 +237,10 @@ impl Subscriptions {
         ctx: &Context<'_>,
         #[graphql(desc = "The id of the post to watch.")] post_id: PostId,
     ) -> Result<impl Stream<Item = Result<Comment, Error>>, Error> {
-        ctx.data_unchecked::<Feed>().comment_added(post_id).await
+        let delivery = Delivery::of(ctx);
+        ctx.data_unchecked::<Feed>()
+            .comment_added(post_id, delivery)
+            .await
     }
 
     /// Every change of a post's comments in order: added, edited, deleted, and with `reactions: true` also those of
@@ -260,7 +265,12 @@ impl Subscriptions {
         reactions: Option<bool>,
     ) -> Result<impl Stream<Item = Result<CommentChange, Error>>, Error> {
         ctx.data_unchecked::<Feed>()
-            .comment_changes(post_id, after, reactions.unwrap_or(false))
+            .comment_changes(
+                post_id,
+                after,
+                reactions.unwrap_or(false),
+                Delivery::of(ctx),
+            )
             .await
     }
 
@@ -281,7 +291,9 @@ impl Subscriptions {
     ) -> Result<impl Stream<Item = Result<ModerationChange, Error>>, Error> {
         let blocks = ctx.data_unchecked::<Blocks>();
         blocks.require_moderator::<Error>(&Viewer::of(ctx)).await?;
-        ctx.data_unchecked::<ModerationFeed>().changes(after).await
+        ctx.data_unchecked::<ModerationFeed>()
+            .changes(after, Delivery::of(ctx))
+            .await
     }
 }
 

@@ -9,7 +9,7 @@ use futures_util::Stream;
 use subgraph::list_size::{PAGE, list_size, names};
 use subgraph::page::page_cost;
 use subgraph::{
-    Blocks, Connection, FieldCost, FieldCosts, Order, Page, PageArguments, Person, Viewer,
+    Blocks, Connection, Delivery, FieldCost, FieldCosts, Order, Page, PageArguments, Person, Viewer,
 };
 
 use crate::create_post::CreatePost;
@@ -204,7 +204,9 @@ impl Subscriptions {
     /// read too slowly) and RESYNC_REQUIRED (posts may have been missed). After either, subscribe
     /// again, then read the list again.
     async fn post_added(&self, ctx: &Context<'_>) -> impl Stream<Item = Result<Post, Error>> {
-        ctx.data_unchecked::<Feed>().post_added(posts(ctx).clone())
+        let added = ctx.data_unchecked::<Feed>().post_added(posts(ctx).clone());
+        Delivery::of(ctx).stands();
+        added
     }
 
     /// The post each time it changes, from now on: its title or content, its `commentCount` or its
@@ -215,9 +217,10 @@ impl Subscriptions {
         ctx: &Context<'_>,
         #[graphql(desc = "The id of the post to watch.")] id: PostId,
     ) -> Result<impl Stream<Item = Result<Post, Error>>, Error> {
-        ctx.data_unchecked::<Feed>()
-            .post_updated(id, posts(ctx).clone())
-            .await
+        let updated = ctx.data_unchecked::<Feed>();
+        let updated = updated.post_updated(id, posts(ctx).clone()).await?;
+        Delivery::of(ctx).stands();
+        Ok(updated)
     }
 }
 

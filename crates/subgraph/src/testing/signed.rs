@@ -84,12 +84,29 @@ impl Signed<'_> {
 
     /// Starts an operation of this client on a gateway's WebSocket, which it may share with others.
     pub async fn subscribe(&self, socket: &mut Socket, id: &str, query: &str, variables: Value) {
+        self.subscribe_with(socket, id, query, variables, None)
+            .await;
+    }
+
+    /// The same, with `extensions.delivery`.
+    pub async fn subscribe_with(
+        &self,
+        socket: &mut Socket,
+        id: &str,
+        query: &str,
+        variables: Value,
+        delivery: Option<Value>,
+    ) {
+        let claims = self.claims.as_ref();
+        let claims = claims.map(|claims| format!("\"claims\":{claims}"));
+        let delivery = delivery.map(|delivery| format!("\"delivery\":{delivery}"));
+        let extensions: Vec<_> = claims.into_iter().chain(delivery).collect();
         let request = json!({ "query": query, "variables": variables }).to_string();
-        let request = match &self.claims {
-            None => request,
-            Some(claims) => {
+        let request = match extensions.join(",") {
+            none if none.is_empty() => request,
+            extensions => {
                 let request = request.strip_suffix('}').expect("an object");
-                format!("{request},\"extensions\":{{\"claims\":{claims}}}}}")
+                format!("{request},\"extensions\":{{{extensions}}}}}")
             }
         };
         let message = format!("{{\"id\":\"{id}\",\"type\":\"subscribe\",\"payload\":{request}}}");

@@ -56,7 +56,7 @@ fn now(reader: &mut RingReader) -> Option<Result<usize, u64>> {
 #[test]
 fn what_all_have_taken_is_dropped() {
     let (ring, all_bytes) = ring(100, HOUR);
-    let (mut one, mut other) = (ring.join().0, ring.join().0);
+    let (mut one, mut other) = (ring.join(false).0, ring.join(false).0);
     ring.append(event(1));
     ring.append(event(2));
     assert_eq!(all_bytes.get(), 2 * SIZE as i64, "held once for both");
@@ -66,7 +66,7 @@ fn what_all_have_taken_is_dropped() {
     assert_eq!(all_bytes.get(), SIZE as i64);
     drop(other);
     assert_eq!(all_bytes.get(), 0, "nobody waits for it any more");
-    let mut late = ring.join().0;
+    let mut late = ring.join(false).0;
     assert_eq!(now(&mut late), None);
     ring.append(event(3));
     assert_eq!((now(&mut one), now(&mut late)), (Some(Ok(3)), Some(Ok(3))));
@@ -78,7 +78,7 @@ fn what_all_have_taken_is_dropped() {
 #[test]
 fn a_client_beyond_the_bound_loses_its_place_and_no_other_does() {
     let (ring, all_bytes) = ring(10, HOUR);
-    let (mut slow, mut quick) = (ring.join().0, ring.join().0);
+    let (mut slow, mut quick) = (ring.join(false).0, ring.join(false).0);
     for number in 0..15 {
         ring.push(event(number)).now_or_never().expect("at once");
         assert_eq!(now(&mut quick), Some(Ok(number)));
@@ -90,7 +90,7 @@ fn a_client_beyond_the_bound_loses_its_place_and_no_other_does() {
 #[tokio::test]
 async fn a_burst_waits_for_the_quickest_client() {
     let (ring, _) = ring(10, HOUR);
-    let mut one = ring.join().0;
+    let mut one = ring.join(false).0;
     let mut sent = 0;
     // Nothing but the client makes room.
     for received in 0..1000 {
@@ -105,7 +105,7 @@ async fn a_burst_waits_for_the_quickest_client() {
 #[tokio::test]
 async fn a_feed_that_waits_goes_on_when_the_client_reads() {
     let (ring, _) = ring(10, HOUR);
-    let mut one = ring.join().0;
+    let mut one = ring.join(false).0;
     let feed = tokio::spawn(async move {
         for number in 0..1000 {
             ring.push(event(number)).await;
@@ -125,7 +125,7 @@ async fn a_feed_that_waits_goes_on_when_the_client_reads() {
 #[test]
 fn who_leaves_leaves_the_pace_to_the_others() {
     let (ring, _) = ring(10, HOUR);
-    let (mut quick, mut steady) = (ring.join().0, ring.join().0);
+    let (mut quick, mut steady) = (ring.join(false).0, ring.join(false).0);
     for number in 0..9 {
         ring.append(event(number));
         now(&mut quick);
@@ -142,7 +142,7 @@ fn who_leaves_leaves_the_pace_to_the_others() {
 #[tokio::test]
 async fn a_client_that_takes_nothing_is_waited_for_once() {
     let (ring, all_bytes) = ring(10, Duration::from_millis(1));
-    let mut stalled = ring.join().0;
+    let mut stalled = ring.join(false).0;
     for number in 0..10_000 {
         ring.push(event(number)).await;
     }
@@ -153,11 +153,11 @@ async fn a_client_that_takes_nothing_is_waited_for_once() {
 #[tokio::test]
 async fn a_feed_that_waits_goes_on_when_a_client_joins() {
     let (ring, _) = ring(10, HOUR);
-    let mut stalled = ring.join().0;
+    let mut stalled = ring.join(false).0;
     (0..5).for_each(|number| ring.append(event(number)));
     let mut push = std::pin::pin!(ring.push(event(5)));
     assert!(push.as_mut().now_or_never().is_none());
-    let mut joined = ring.join().0;
+    let mut joined = ring.join(false).0;
     let pushed = push.as_mut().now_or_never();
     assert!(pushed.is_some(), "the new client has room");
     assert_eq!(now(&mut joined), Some(Ok(5)));
@@ -169,7 +169,11 @@ fn who_does_not_read_gives_way_before_who_does() {
     let (stalled, _) = ring(100, HOUR);
     let (also_stalled, _) = ring(100, HOUR);
     let (quick, _) = ring(100, HOUR);
-    let _clients = [stalled.join().0, also_stalled.join().0, quick.join().0];
+    let _clients = [
+        stalled.join(false).0,
+        also_stalled.join(false).0,
+        quick.join(false).0,
+    ];
     stalled.append(event(0));
     (0..2).for_each(|number| also_stalled.append(event(number)));
     let stalled_since = Instant::now();
@@ -222,7 +226,7 @@ async fn client(
 ) {
     loop {
         let before = appended.load(std::sync::atomic::Ordering::SeqCst);
-        let mut reader = ring.join().0;
+        let mut reader = ring.join(false).0;
         let from = appended.load(std::sync::atomic::Ordering::SeqCst);
         let mut expected: Option<usize> = None;
         let stays_for = random.usize(1..400);
@@ -260,7 +264,7 @@ async fn client(
 #[test]
 fn an_event_above_a_bound_is_known_while_its_clients_may_take_it() {
     let (ring, _) = ring(1, HOUR);
-    let mut one = ring.join().0;
+    let mut one = ring.join(false).0;
     ring.append(event(1));
     let now = Instant::now();
     assert_eq!(ring.oversized(SIZE - 1, now), Some(SIZE));
@@ -273,7 +277,7 @@ fn an_event_above_a_bound_is_known_while_its_clients_may_take_it() {
 #[tokio::test]
 async fn while_an_address_has_much_its_feeds_wait_until_all_is_read() {
     let ([one, other], address) = rings_of_address(10);
-    let (mut of_one, mut of_other) = (one.join().0, other.join().0);
+    let (mut of_one, mut of_other) = (one.join(false).0, other.join(false).0);
     for number in 0..6 {
         one.push(event(number)).now_or_never().expect("room");
     }
@@ -298,7 +302,7 @@ async fn while_an_address_has_much_its_feeds_wait_until_all_is_read() {
 #[tokio::test]
 async fn a_feed_that_waits_goes_on_when_another_address_joins() {
     let ([one, other], address) = rings_of_address(10);
-    let _clients = [one.join().0, other.join().0];
+    let _clients = [one.join(false).0, other.join(false).0];
     for number in 0..6 {
         one.push(event(number)).now_or_never().expect("room");
     }
@@ -316,7 +320,11 @@ async fn a_feed_that_waits_goes_on_when_another_address_joins() {
 fn only_rings_of_the_address_whose_clients_do_not_read_give_way() {
     let ([stalled, quick], address) = rings_of_address(10);
     let (stranger, _) = ring(100, HOUR);
-    let _clients = [stalled.join().0, quick.join().0, stranger.join().0];
+    let _clients = [
+        stalled.join(false).0,
+        quick.join(false).0,
+        stranger.join(false).0,
+    ];
     (0..9).for_each(|number| stalled.append(event(number)));
     stranger.append(event(0));
     assert!(stalled.crowded_address().is_none());
@@ -333,7 +341,7 @@ fn only_rings_of_the_address_whose_clients_do_not_read_give_way() {
 #[test]
 fn a_ring_can_be_made_smaller() {
     let (ring, all_bytes) = ring(100, HOUR);
-    let mut one = ring.join().0;
+    let mut one = ring.join(false).0;
     (0..8).for_each(|number| ring.append(event(number)));
     ring.evict_half();
     assert_eq!(all_bytes.get(), 4 * SIZE as i64);
@@ -347,23 +355,23 @@ async fn a_reader_learns_which_cursor_its_events_follow() {
         body: "{}".into(),
         cursor: cursor.map(Into::into),
     };
-    let (mut one, cursor) = ring.join();
+    let (mut one, cursor) = ring.join(false);
     assert_eq!(cursor, None);
     ring.append(event(Some("c1")));
     // An event without a cursor says nothing new.
     ring.append(event(None));
     let _taken = (one.next().await, one.next().await);
-    let (_other, cursor) = ring.join();
+    let (_other, cursor) = ring.join(false);
     assert_eq!(cursor.as_deref(), Some("c1"));
 }
 
 #[test]
 fn who_falls_out_of_a_group_with_an_event_leaves_none_uncounted() {
     let (ring, _) = ring(100, HOUR);
-    let mut group = ring.join().0;
+    let mut group = ring.join(false).0;
     ring.append(event(1));
     // The client has the event: it goes on after it, as does the group.
-    let mut fallen = ring.join_at(group.position());
+    let mut fallen = ring.join_at(group.position(), false);
     fallen.pass(0);
     group.pass(0);
     assert_eq!(ring.lock().fresh, Load::default());
@@ -371,4 +379,84 @@ fn who_falls_out_of_a_group_with_an_event_leaves_none_uncounted() {
     ring.append(event(2));
     assert_eq!(now(&mut fallen), Some(Ok(2)));
     assert_eq!(now(&mut group), Some(Ok(2)));
+}
+
+/// An event with a cursor.
+fn placed(cursor: &str) -> Event {
+    Event::Next {
+        body: Bytes::from_static(b"{\"data\":1}"),
+        cursor: Some(cursor.into()),
+    }
+}
+
+fn next_of(reader: &mut RingReader) -> (Bytes, Option<String>) {
+    match reader.next().now_or_never() {
+        Some(Taken::Event(Event::Next { body, cursor })) => (body, cursor.map(|it| it.to_string())),
+        _ => panic!("there is an event"),
+    }
+}
+
+#[test]
+fn readers_that_show_cursors_share_a_second_body() {
+    let (ring, all_bytes) = ring(100, HOUR);
+    let mut plain = ring.join(false).0;
+    ring.append(placed("c1"));
+    let before = all_bytes.get();
+    let mut readers = [ring.join(true).0, ring.join(true).0];
+    ring.append(placed("c2"));
+    let both = before + EVENT_BYTES as i64 + 10 + 2 + 39;
+    assert_eq!(all_bytes.get(), both, "the second body counts, once");
+    let [one, other] = readers.each_mut().map(next_of);
+    assert_eq!(one.0, r#"{"data":1,"extensions":{"cursor":"c2"}}"#[..]);
+    assert_eq!(one.0.as_ptr(), other.0.as_ptr());
+    for cursor in ["c1", "c2"] {
+        let seen = next_of(&mut plain);
+        assert_eq!(
+            seen,
+            (Bytes::from_static(b"{\"data\":1}"), Some(cursor.into()))
+        );
+    }
+    assert_eq!(all_bytes.get(), 0);
+    // Where the schema has no cursors, the others see none.
+    ring.hide_cursors(true);
+    ring.append(placed("c3"));
+    assert_eq!(next_of(&mut plain).1, None);
+    assert_eq!(next_of(&mut readers[0]).1.as_deref(), Some("c3"));
+    assert_eq!(ring.join(false).1, None);
+    assert_eq!(ring.join(true).1.as_deref(), Some("c3"));
+}
+
+#[test]
+fn a_ring_stands_once_and_who_waits_learns_it_or_gets_an_event() {
+    let stands = |cursor: &str| Stands {
+        kept: graphql_transport::Guarantee::AtLeastOnce,
+        cursor: Some(cursor.into()),
+    };
+    let (ring, _) = ring(100, HOUR);
+    let reader = ring.join(true).0;
+    let mut place = reader.place();
+    assert!(place.until_standing().now_or_never().is_none());
+    // An event that says nothing about it: the end, perhaps.
+    ring.append(event(1));
+    assert_eq!(place.until_standing().now_or_never(), Some(None));
+    place.pass();
+    assert!(place.until_standing().now_or_never().is_none());
+    ring.stand(stands("c1"));
+    ring.stand(stands("c9"));
+    assert_eq!(
+        place.until_standing().now_or_never(),
+        Some(Some(stands("c1")))
+    );
+    assert_eq!(ring.join(true).1.as_deref(), Some("c1"));
+    // What is appended is later.
+    ring.append(placed("c2"));
+    assert_eq!(ring.join(true).1.as_deref(), Some("c2"));
+}
+
+#[test]
+fn a_ring_that_ends_before_it_stands_keeps_nobody_waiting() {
+    let (ring, _) = ring(100, HOUR);
+    let reader = ring.join(true).0;
+    ring.close();
+    assert_eq!(reader.place().until_standing().now_or_never(), Some(None));
 }

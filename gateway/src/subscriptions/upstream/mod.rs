@@ -15,7 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use graphql_transport::ClientKey;
+use graphql_transport::{ClientKey, delivery};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::sync::mpsc;
 use tokio_util::sync::DropGuard;
@@ -203,8 +203,8 @@ impl Upstreams {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The JSON of a GraphQL request: `{"query": ..., "variables": ...}`, with the client's claims as
-    /// `extensions.claims` if there are any.
+    /// The JSON of a GraphQL request: `{"query": ..., "variables": ..., "extensions": ...}`, with
+    /// `extensions.delivery`, and the client's claims as `extensions.claims` if there are any.
     ///
     /// # Errors
     /// [`UpstreamError::TooLarge`]: a subgraph would close the whole connection for such a message.
@@ -239,13 +239,26 @@ fn request_json(operation: &UpstreamOperation<'_>, claims: Option<&HeaderValue>)
     query.push_str(",\"variables\":");
     let mut request = query.into_bytes();
     request.extend_from_slice(&operation.variables);
+    request.extend_from_slice(b",\"extensions\":{");
     if let Some(claims) = claims.and_then(claims::json_of) {
-        request.extend_from_slice(b",\"extensions\":{\"claims\":");
+        request.extend_from_slice(b"\"claims\":");
         request.extend_from_slice(&claims);
-        request.push(b'}');
+        request.push(b',');
     }
-    request.push(b'}');
+    request.extend_from_slice(delivery_json(operation.after).as_bytes());
+    request.extend_from_slice(b"}}");
     request
+}
+
+/// The gateway asks its subgraphs for what its clients ask of it (`docs/resumable-subscriptions.md`).
+fn delivery_json(after: Option<&str>) -> String {
+    let mut json = format!("\"delivery\":{{\"version\":{}", delivery::VERSION);
+    if let Some(after) = after {
+        json.push_str(",\"after\":");
+        crate::json::write::string(&mut json, after);
+    }
+    json.push('}');
+    json
 }
 
 /// Replaces errors that are not a list, or an empty one, which would make the subscription seem to

@@ -4,6 +4,7 @@ pub mod counts;
 pub mod defect;
 pub mod gateway;
 pub mod issuer;
+pub mod keeper;
 pub mod news;
 pub mod picky;
 pub mod scripted;

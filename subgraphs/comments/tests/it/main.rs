@@ -25,6 +25,7 @@ mod owners;
 mod pages;
 mod reactions;
 mod replies;
+mod resumable;
 mod secondaries;
 mod service;
 mod unconfirmed;

@@ -55,6 +55,40 @@ async fn new_posts_are_announced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_first_frame_says_when_a_subscription_is_in_place() {
+    let posts = Posts::start().await;
+    let id = posts.create("Before").await;
+    let extensions = json!({ "delivery": { "version": 1, "after": "elsewhere" } });
+    for (query, field) in [(ADDED, "postAdded"), (UPDATED, "postUpdated")] {
+        let mut socket = posts.websocket().await;
+        let payload =
+            json!({ "query": query, "variables": { "id": id }, "extensions": extensions });
+        let message = json!({ "id": "1", "type": "subscribe", "payload": payload });
+        socket.send(message).await;
+        let kept = json!({ "version": 1, "asked": "AT_LEAST_ONCE", "kept": "BEST_EFFORT" });
+        let frame = json!({ "data": null, "extensions": { "delivery": kept } });
+        assert_eq!(socket.next_payload("1").await, frame);
+        posts.create("News").await;
+        posts
+            .data(RENAME, json!({ "id": id, "title": "News" }))
+            .await;
+        // The change stream may be at what was before.
+        loop {
+            let event = socket.next_payload("1").await;
+            assert_eq!(event.get("extensions"), None, "{event}");
+            if event["data"][field]["title"] == "News" {
+                break;
+            }
+        }
+    }
+    let mut socket = posts.websocket().await;
+    let payload = json!({ "query": UPDATED, "variables": { "id": "0".repeat(24) }, "extensions": { "delivery": { "version": 1 } } });
+    let message = json!({ "id": "1", "type": "subscribe", "payload": payload });
+    socket.send(message).await;
+    assert_eq!(socket.next().await["type"], "error");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_watched_post_shows_its_texts_and_its_comments_as_they_change() {
     let posts = Posts::start().await;
     let id = posts.create("Before").await;
