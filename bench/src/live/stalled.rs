@@ -23,7 +23,7 @@ const PER_SECOND: f64 = 10.0;
 const WARM_UP_EVENTS: u64 = 20;
 /// Enough to fill what the kernel keeps and the gateway's buffer, and for its time limits.
 const EVENTS: u64 = 600;
-/// The kernel's room at a client: small, for the same reason.
+/// The kernel's room at a client that stops reading: small, for the same reason.
 const RECEIVE_BUFFER: usize = 4 << 10;
 const ROUNDS: usize = 2;
 const MEMORY_INTERVAL: Duration = Duration::from_millis(100);
@@ -118,15 +118,19 @@ async fn measure(
     let server = Server::start(contestant, upstream).await?;
     let mut clients = clients(server.address, transport, options);
     clients.text_length = BYTES;
-    clients.receive_buffer = Some(RECEIVE_BUFFER);
     let mut crowd = Crowd::start(&clients, options.processes.into())?;
-    crowd.connect(CLIENTS).await?;
+    crowd.connect(CLIENTS - STALLED).await?;
     until_live(&mut crowd, upstream).await?;
+    clients.receive_buffer = (stalled > 0).then_some(RECEIVE_BUFFER);
+    let mut others = Crowd::start(&clients, 1)?;
+    others.connect(STALLED).await?;
+    until_live(&mut others, upstream).await?;
     upstream.send_many(WARM_UP_EVENTS, PER_SECOND).await?;
     let first = upstream.next();
     ensure!(crowd.has_got(first, LAST_LIMIT).await?, "events are late");
+    ensure!(others.has_got(first, LAST_LIMIT).await?, "events are late");
     if stalled > 0 {
-        crowd.stall(stalled).await?;
+        others.stall(stalled).await?;
     }
 
     let before = server.memory()?;
@@ -143,8 +147,8 @@ async fn measure(
     let next = upstream.next();
     ensure!(crowd.has_got(next, LAST_LIMIT).await?, "events are late");
     let delays = crowd.delays_us(first, next).await?;
-    let expected = CLIENTS - stalled;
-    let is_whole = delays.iter().all(|event| event.len() >= expected);
+    let expected = CLIENTS - STALLED;
+    let is_whole = delays.iter().all(|event| event.len() == expected);
     ensure!(
         delays.len() as u64 == EVENTS && is_whole,
         "clients that read missed an event"
@@ -154,10 +158,10 @@ async fn measure(
 
     let mut ends = BTreeMap::new();
     if stalled > 0 {
-        crowd.wake().await?;
+        others.wake().await?;
         let woken = Instant::now();
         while woken.elapsed() < END_LIMIT {
-            ends = crowd.ends().await.context("the stalled clients")?;
+            ends = others.ends().await.context("the stalled clients")?;
             if ends.values().sum::<u64>() == stalled as u64 {
                 break;
             }
