@@ -23,7 +23,7 @@ const QUERY = gql`
     }
   }
 `;
-const FAST = { longestRetryMs: 10, standsAfterMs: 100 };
+const FAST = { longestRetryMs: 10, standsAfterMs: 60_000 };
 
 let server: FakeServer;
 let stops: (() => unknown)[];

@@ -25,7 +25,7 @@ interface Data {
 
 const QUERY = 'subscription { change }';
 const QUERY_AFTER = 'subscription ($after: String) { change(after: $after) }';
-const FAST: Options = { longestRetryMs: 10, standsAfterMs: 50 };
+const FAST: Options = { longestRetryMs: 10 };
 
 let server: FakeServer;
 let list: Collection<Item>;
@@ -52,10 +52,14 @@ let count = 0;
 const changed = (change: Change<Item>) => ({ data: { change }, extensions: { cursor: `c${++count}` } });
 const stands = () => until('it is subscribed', () => server.subscriptions[0]);
 
-function open(options: Partial<CollectionOptions<Item, Data>> = {}, query = QUERY): void {
+function open(
+  options: Partial<CollectionOptions<Item, Data>> = {},
+  query = QUERY,
+  standsAfterMs = 60_000,
+): void {
   list = collection<Item, Data>({
     follow: (listener, after) =>
-      subscribe<Data>(fetchEvents(server.url), { query }, listener, { ...FAST, after }),
+      subscribe<Data>(fetchEvents(server.url), { query }, listener, { ...FAST, standsAfterMs, after }),
     read: () => {
       readings++;
       return read();
@@ -129,7 +133,7 @@ test('many gaps are one more reading', async () => {
 
 test('a server that does not say when it stands: it is followed after the cursor of the list', async () => {
   read = async () => ({ items: [item('a')], cursor: 'of-the-list' });
-  open({}, QUERY_AFTER);
+  open({}, QUERY_AFTER, 50);
   const again = await until('it is subscribed again', () => server.subscriptions[1]);
   assert.equal(again.request.variables?.after, 'of-the-list');
   await until('the first one is over', () => server.subscriptions[0]?.isOver);

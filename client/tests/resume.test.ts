@@ -37,7 +37,9 @@ afterEach(async () => {
 });
 
 /** Tries follow each other fast. */
-const FAST: Options = { longestRetryMs: 10, standsAfterMs: 100 };
+const FAST: Options = { longestRetryMs: 10, standsAfterMs: 60_000 };
+/** For those that are to be guessed. */
+const GUESSED: Options = { standsAfterMs: 50 };
 
 const overSocket = () => {
   const client = createClient({
@@ -314,7 +316,7 @@ describe('servers that do not know the contract', () => {
   });
 
   test('it is guessed to stand, and the data has to be read each time', async () => {
-    const reader = read(overFetch());
+    const reader = read(overFetch(), GUESSED);
     await until('it is guessed', () => reader.gaps[0]);
     assert.deepEqual(reader.gaps[0], { isFirst: true, isGuess: true, takesCursor: false });
     const served = await asked(0);
@@ -331,14 +333,14 @@ describe('servers that do not know the contract', () => {
       served.next({ data: { ticks: { number: 2, cursor: 'of-the-page' } } });
       if (server.subscriptions.length === 1) served.cut();
     };
-    const reader = read(overFetch());
+    const reader = read(overFetch(), GUESSED);
     await until('all came', () => reader.heard.length >= 6);
     assert.deepEqual(reader.heard, ['gap', 1, 2, 'gap', 1, 2]);
     assert.equal((await asked(1)).delivery.after, undefined);
   });
 
   test('the first frame comes later than the guess: the data is read again then', async () => {
-    const reader = read(overFetch());
+    const reader = read(overFetch(), GUESSED);
     await until('it is guessed', () => reader.gaps[0]);
     (await asked(0)).next(frame('c3'));
     await until('it is known', () => reader.gaps[1]);
@@ -379,7 +381,7 @@ describe('malformed', () => {
   for (const [name, delivery] of odd)
     test(`a first frame with ${name} says nothing`, async () => {
       server.answer = (served) => served.next({ data: null, extensions: { delivery, cursor: 'c9' } });
-      const reader = read(overFetch());
+      const reader = read(overFetch(), GUESSED);
       await until('it is guessed', () => reader.gaps[0]);
       assert.equal(reader.gaps[0]?.isGuess, true);
     });
@@ -476,24 +478,29 @@ describe('tries', () => {
       addEventListener: addEventListener.bind(browser),
       removeEventListener: removeEventListener.bind(browser),
     });
+    let tries = 0;
+    let failed: unknown = new Error('no network');
     const transport: Transport = (request, sink) => {
       request.toJSON();
-      if (++tries === 1) sink.error(new Error('no network'));
+      tries++;
+      sink.error(failed);
       return () => {};
     };
-    let tries = 0;
-    const random = Math.random;
     try {
-      // The pause would be long.
-      Math.random = () => 0;
-      const now = performance.now();
       const stop = subscribe(transport, { query: QUERY }, new Reader());
+      // These pauses would be a minute and a half.
+      for (let number = 1; number < 15; number++) {
+        browser.dispatchEvent(new Event('online'));
+        await until('it was tried', () => tries > number);
+      }
+      failed = [failure('RATE_LIMITED', { retryAfter: 3_600 })];
       browser.dispatchEvent(new Event('online'));
-      await until('it was tried', () => tries === 2);
-      assert.ok(performance.now() - now < 370);
+      const last = await until('it was asked to wait', () => tries === 16 && tries);
+      browser.dispatchEvent(new Event('online'));
+      await new Promise((resolve) => setTimeout(resolve, 600));
+      assert.equal(tries, last);
       stop();
     } finally {
-      Math.random = random;
       Object.assign(globalThis, { addEventListener: undefined, removeEventListener: undefined });
     }
   });
