@@ -4,7 +4,7 @@ import { ApolloLink, CombinedGraphQLErrors, Observable } from '@apollo/client';
 import { print } from 'graphql';
 
 import type { GraphqlError } from './contract.js';
-import { SUBSCRIPTION_INTERRUPTED } from './failure.js';
+import { SUBSCRIPTION_INTERRUPTED, type SubscriptionFailure } from './failure.js';
 import { type Gap, type Options, type State, subscribe, type Transport } from './resume.js';
 
 export interface LinkOptions extends Options {
@@ -12,7 +12,7 @@ export interface LinkOptions extends Options {
   onGap?: ((gap: Gap) => void) | undefined;
   /** The first gap comes as a result, too. */
   tellsFirstGap?: boolean | undefined;
-  onState?: ((state: State) => void) | undefined;
+  onState?: ((state: State, failure?: SubscriptionFailure) => void) | undefined;
 }
 
 /**
@@ -45,7 +45,7 @@ export function resumingLink(
             if (onGap) onGap(gap);
             else if (tellsFirstGap || !gap.isFirst) observer.next({ data: null, errors: [GAP] });
           },
-          state: (state) => onState?.(state),
+          state: (state, failure) => onState?.(state, failure),
           error: ({ errors }) => observer.error(new CombinedGraphQLErrors({ errors })),
           complete: () => observer.complete(),
         },

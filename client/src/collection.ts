@@ -199,9 +199,11 @@ class List<Item extends object, Data> {
     const listener: Listener<Data> = {
       next: (result) => ifGoingOn(() => this.#take(result)),
       gap: (gap) => ifGoingOn(() => this.#readSoon(gap)),
-      state: (state) =>
+      state: (state, failure) =>
         ifGoingOn(() => {
           this.#live = state;
+          // Why the list could not be read is not over by that.
+          if (!this.#hasFailed) this.#error = state === 'live' ? undefined : (failure ?? this.#error);
           this.#tell();
         }),
       error: (failure) => ifGoingOn(() => ended(failure)),
@@ -333,9 +335,9 @@ class List<Item extends object, Data> {
   /** Whether an item has all that is known of another one, except its id. */
   #isLike(arrived: Item, written: Item): boolean {
     const id = this.#idOf(written);
-    return Object.entries(written).every(
-      ([name, value]) =>
-        value === id || isObject(value) || (arrived as Record<string, unknown>)[name] === value,
+    const known = Object.entries(written).filter(([, value]) => value !== id && !isObject(value));
+    return (
+      known.length > 0 && known.every(([name, value]) => (arrived as Record<string, unknown>)[name] === value)
     );
   }
 

@@ -36,12 +36,14 @@ export type Transport = (request: Sendable, sink: Sink) => () => void;
 
 /** A request that changes: `JSON.stringify` gives it as it is to be sent now. */
 export interface Sendable extends SubscriptionRequest {
-  /** To be called each time that the request is sent, and only then. */
+  /** To be called each time that the request is sent, and only then. Where nobody calls it, nothing is resumed. */
   toJSON(): SubscriptionRequest;
 }
 
 /** Takes what a transport receives. After `error` or `complete` nothing is taken any more. */
 export interface Sink {
+  /** The request is sent and the connection is open: from now on the server could refuse. */
+  open(): void;
   /** `id` is the event's id where the transport has one. */
   next(message: unknown, id?: string): void;
   /** GraphQL errors, or why the transport failed. */
@@ -69,7 +71,8 @@ export interface Listener<Data = unknown> {
   /** An event, each once. The next one waits until this function returns. */
   next(result: Result<Data>): void;
   gap?(gap: Gap): void;
-  state?(state: State): void;
+  /** `waiting` comes with the reason. */
+  state?(state: State, failure?: SubscriptionFailure): void;
   /** The subscription has ended, and no other try would help. */
   error?(failure: SubscriptionFailure): void;
   /** The server has ended the subscription. */
@@ -166,7 +169,8 @@ class Subscription<Data> {
     this.#options = options;
     this.#afterVariable = options.afterVariable ?? 'after';
     this.#takesVariable = new RegExp(`\\$${this.#afterVariable}\\b`).test(request.query);
-    if (options.store) this.#stored = new StoredCursor(options.store, options.key ?? keyOf(request));
+    if (options.store)
+      this.#stored = new StoredCursor(options.store, options.key ?? keyOf(request, this.#afterVariable));
   }
 
   begin(): void {
@@ -206,6 +210,7 @@ class Subscription<Data> {
       if (this.#held === held) run();
     };
     const sink: Sink = {
+      open: () => ifHeld(() => this.#open(held)),
       next: (message, id) => ifHeld(() => this.#take(held, message, id)),
       error: (error) => ifHeld(() => this.#refused(new SubscriptionFailure(error))),
       complete: () => ifHeld(() => this.#end(() => this.#listener.complete?.())),
@@ -246,10 +251,13 @@ class Subscription<Data> {
     held.by = undefined;
     held.toldGap = held.hadFrame = false;
     clearTimeout(this.#guess);
-    this.#guess = setTimeout(
-      () => this.#stands(held, 'guess'),
-      this.#options.standsAfterMs ?? STANDS_AFTER_MS,
-    );
+  }
+
+  #open(held: Held): void {
+    if (held.by) return;
+    clearTimeout(this.#guess);
+    const { standsAfterMs } = this.#options;
+    this.#guess = setTimeout(() => this.#stands(held, 'guess'), standsAfterMs ?? STANDS_AFTER_MS);
   }
 
   #lost(held: Held): void {
@@ -296,7 +304,10 @@ class Subscription<Data> {
 
   /** Errors without data: an event failed, or some are missing, or the subscription has ended. */
   #takeErrors(held: Held, failure: SubscriptionFailure, eventCursor: unknown): void {
-    if (failure.hasCode(SUBSCRIPTION_INTERRUPTED)) return this.#stands(held, 'event', false);
+    if (failure.hasCode(SUBSCRIPTION_INTERRUPTED)) {
+      this.#recent.clear();
+      return this.#stands(held, 'event', false);
+    }
     const cursor = cursorIn(eventCursor);
     // Without a cursor, there is no event.
     if (cursor === undefined) return this.#refused(failure);
@@ -326,7 +337,10 @@ class Subscription<Data> {
     // Its first frame will tell; until then it is believed.
     const isExpected = by === 'guess' && this.#knowsContract;
     isResumed ??= held.after !== undefined && (this.#takesVariable || isExpected);
-    if (!isResumed && (!held.toldGap || by === 'frame' || isInterrupted)) this.#gap(held, by === 'guess');
+    if (isResumed || (held.toldGap && by === 'event' && !isInterrupted)) return;
+    // A server that began elsewhere may use a cursor once more.
+    if (!isInterrupted) this.#recent.clear();
+    this.#gap(held, by === 'guess');
   }
 
   #gap(held: Held, isGuess: boolean): void {
@@ -361,7 +375,7 @@ class Subscription<Data> {
     const { waitMs } = failure;
     const delay = retryDelay(this.#attempt++, this.#options.longestRetryMs ?? LONGEST_RETRY_MS, waitMs);
     this.#stopWaiting = callIn(delay, waitMs === 0, () => this.#start());
-    this.#enter('waiting');
+    this.#enter('waiting', failure);
   }
 
   #end(tell: () => void): void {
@@ -394,10 +408,10 @@ class Subscription<Data> {
     this.#stored?.write(cursor);
   }
 
-  #enter(state: State): void {
+  #enter(state: State, failure?: SubscriptionFailure): void {
     if (this.#state === state) return;
     this.#state = state;
-    this.#tell(() => this.#listener.state?.(state));
+    this.#tell(() => this.#listener.state?.(state, failure));
   }
 
   #tell(call: () => void): void {
@@ -416,6 +430,7 @@ export function report(call: () => void): void {
   }
 }
 
-function keyOf({ query, operationName, variables }: SubscriptionRequest): string {
-  return JSON.stringify([operationName ?? null, query, variables ?? null]);
+/** The request without its position. */
+function keyOf({ query, operationName, variables }: SubscriptionRequest, afterVariable: string): string {
+  return JSON.stringify([operationName ?? null, query, { ...variables, [afterVariable]: undefined }]);
 }

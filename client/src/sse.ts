@@ -26,6 +26,7 @@ export function eventSource(url: string | URL, options: EventSourceOptions = {})
       lastId = lastEventId;
       take(sink, data, id);
     });
+    source.addEventListener('open', () => sink.open());
     source.addEventListener('complete', () => sink.complete());
     source.addEventListener('error', () => sink.error(new Error('The event stream was lost, or refused.')));
     return () => source.close();
@@ -93,6 +94,7 @@ async function follow(
     });
     const isStream = response.headers.get('content-type')?.startsWith('text/event-stream') ?? false;
     if (!response.ok || !isStream || !response.body) return sink.error(await errorsOf(response));
+    sink.open();
     const reader = response.body.getReader();
     const decoder = new TextDecoder();
     const events = new EventReader();

@@ -10,13 +10,13 @@ import {
 } from '@urql/core';
 import { filter, make, merge, mergeMap, pipe, takeUntil } from 'wonka';
 
-import { SUBSCRIPTION_INTERRUPTED } from './failure.js';
+import { SUBSCRIPTION_INTERRUPTED, type SubscriptionFailure } from './failure.js';
 import { type Gap, type Options, type State, subscribe, type Transport } from './resume.js';
 
 export interface ExchangeOptions extends Options {
   /** Takes the gaps. Without it they come as results with an error, the first one excepted. */
   onGap?: ((gap: Gap, operation: Operation) => void) | undefined;
-  onState?: ((state: State, operation: Operation) => void) | undefined;
+  onState?: ((state: State, operation: Operation, failure?: SubscriptionFailure) => void) | undefined;
 }
 
 /**
@@ -67,7 +67,7 @@ function resultsOf(
           if (onGap) onGap(gap, operation);
           else if (!gap.isFirst) next(failed(operation, [GAP], true));
         },
-        state: (state) => onState?.(state, operation),
+        state: (state, failure) => onState?.(state, operation, failure),
         error({ errors }) {
           next(failed(operation, errors, false));
           complete();

@@ -88,7 +88,7 @@ const clients: Record<string, (transport: Transport, heard: Heard, options?: Opt
 
 const overSocket = () => {
   const client = createClient({ url: server.url.replace('http', 'ws'), webSocketImpl: WebSocket });
-  stops.push(() => client.dispose());
+  stops.push(() => void client.dispose());
   return graphqlWs(client);
 };
 

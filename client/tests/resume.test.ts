@@ -49,7 +49,7 @@ const overSocket = () => {
     retryAttempts: 1,
     retryWait: async () => {},
   });
-  stops.push(() => client.dispose());
+  stops.push(() => void client.dispose());
   return graphqlWs(client);
 };
 const overFetch = () => fetchEvents(server.url);
@@ -280,6 +280,35 @@ describe('what servers say', () => {
     );
   });
 
+  test('a server that began elsewhere may use a cursor again', async () => {
+    server.answer = (served) => {
+      served.next(frame(undefined, 'BEST_EFFORT'));
+      served.next(event(1));
+      if (server.subscriptions.length === 1) served.cut();
+    };
+    const reader = read(overFetch());
+    await until('it came', () => reader.heard.length === 4);
+    assert.deepEqual(reader.heard, ['gap', 1, 'gap', 1]);
+  });
+
+  test('a network that falls silent is noticed by pings', async () => {
+    const log = new Log();
+    server.answer = log.answer;
+    const client = createClient({
+      url: server.url.replace('http', 'ws'),
+      webSocketImpl: WebSocket,
+      keepAlive: 20,
+      retryWait: async () => {},
+    });
+    stops.push(() => void client.dispose());
+    const reader = read(graphqlWs(client));
+    await until('it stands', () => reader.gaps[0]);
+    server.silence();
+    log.tick();
+    await until('it came', () => reader.heard.includes(1));
+    assert.deepEqual(reader.heard, ['gap', 1]);
+  });
+
   test('an event that fails is asked for again, then it is given up and the data has to be read', async () => {
     const failed = { data: null, errors: [failure('SUBREQUEST_TIMEOUT')], extensions: { cursor: 'c2' } };
     server.answer = (served) => {
@@ -325,6 +354,31 @@ describe('servers that do not know the contract', () => {
     served.cut();
     await until('it is guessed again', () => reader.gaps[1]);
     assert.deepEqual(reader.heard, ['gap', 1, 'gap']);
+  });
+
+  test('a connection that is lost before a guess is none; what was asleep meanwhile changes nothing', async () => {
+    const sinks: Parameters<Transport>[1][] = [];
+    const send: (() => unknown)[] = [];
+    const reader = read((request, sink) => {
+      sinks.push(sink);
+      send.push(() => request.toJSON());
+      return () => {};
+    }, GUESSED);
+    const [sink] = sinks;
+    // Not open: a guess would be of no use.
+    send[0]?.();
+    await new Promise((resolve) => setTimeout(resolve, 120));
+    assert.deepEqual(reader.heard, []);
+    sink?.open();
+    sink?.lost();
+    await new Promise((resolve) => setTimeout(resolve, 120));
+    assert.deepEqual([reader.heard, reader.states], [[], ['connecting']]);
+    send[0]?.();
+    sink?.open();
+    await until('it is guessed', () => reader.gaps[0]);
+    sink?.open();
+    await new Promise((resolve) => setTimeout(resolve, 120));
+    assert.equal(reader.gaps.length, 1);
   });
 
   test('a field that is called cursor is no position where the subscription cannot begin after one', async () => {
@@ -426,8 +480,9 @@ describe('malformed', () => {
       at.push(performance.now());
       response.writeHead(503, { 'retry-after': '1' }).end();
     };
-    read(overFetch());
+    const reader = read(overFetch());
     await until('two tries', () => at[1]);
+    assert.match(reader.waitsFor[0]?.message ?? '', /503/);
     assert.ok((at[1] ?? 0) - (at[0] ?? 0) >= 1_000, String(at));
   });
 

@@ -34,6 +34,7 @@ export class Reader implements Listener {
   results: Result[] = [];
   gaps: Gap[] = [];
   states: State[] = [];
+  waitsFor: SubscriptionFailure[] = [];
   failure: SubscriptionFailure | undefined;
   isComplete = false;
 
@@ -45,7 +46,10 @@ export class Reader implements Listener {
     this.gaps.push(gap);
     this.heard.push('gap');
   };
-  state = (state: State): void => void this.states.push(state);
+  state = (state: State, failure?: SubscriptionFailure): void => {
+    this.states.push(state);
+    if (failure) this.waitsFor.push(failure);
+  };
   error = (failure: SubscriptionFailure): void => {
     this.failure = failure;
   };

@@ -34,6 +34,7 @@ export class FakeServer {
   answer: Answer = () => {};
   /** Refuses event streams before they begin. */
   refuse: ((response: ServerResponse) => void) | undefined;
+  #silent = new WeakSet<WebSocket>();
   #sockets = new Set<Socket>();
 
   private constructor(
@@ -60,6 +61,11 @@ export class FakeServer {
     return `http://127.0.0.1:${(this.http.address() as AddressInfo).port}/graphql`;
   }
 
+  /** The WebSockets of now stay open, and nothing comes over them any more. */
+  silence(): void {
+    this.webSockets.clients.forEach((socket) => this.#silent.add(socket));
+  }
+
   /** Breaks all connections. */
   cut(): void {
     this.#sockets.forEach((socket) => socket.destroy());
@@ -81,7 +87,9 @@ export class FakeServer {
 
   #speak(socket: WebSocket, request: IncomingMessage): void {
     const running = new Map<string, Served>();
-    const send = (message: object) => socket.send(JSON.stringify(message));
+    const send = (message: object) => {
+      if (!this.#silent.has(socket)) socket.send(JSON.stringify(message));
+    };
     socket.on('close', () => running.forEach((served) => (served.isOver = true)));
     socket.on('message', (text) => {
       const { type, id, payload } = JSON.parse(String(text)) as {
