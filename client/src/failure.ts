@@ -28,6 +28,20 @@ const FINAL_CODES = new Set([
   'UNAUTHORIZED_FIELD_OR_TYPE',
 ]);
 
+/** Errors that end a subscription, as the contract has them. */
+const ENDING_CODES = new Set([
+  BAD_USER_INPUT,
+  RESYNC_REQUIRED,
+  'RATE_LIMITED',
+  'SUBSCRIPTION_LAGGED',
+  'TOKEN_EXPIRED',
+]);
+
+/** Whether an error with this code ends the subscription, wherever it comes. */
+export function isEndingCode(code: string): boolean {
+  return ENDING_CODES.has(code);
+}
+
 /** Whether another try is of no use. */
 export function isFinalCode(code: string): boolean {
   return FINAL_CODES.has(code) || /^MAX_\w+_EXCEEDED$/.test(code);

@@ -36,8 +36,13 @@ export function graphqlWs(client: Pick<Client, 'on' | 'subscribe' | 'terminate'>
   };
 }
 
+/** One client may be the transport of many subscriptions. */
+const watched = new WeakSet<object>();
+
 /** graphql-ws connects and sends pings, and leaves it to others to miss what should come then. */
 function endSilence(client: Pick<Client, 'on' | 'terminate'>): void {
+  if (watched.has(client)) return;
+  watched.add(client);
   let expecting: ReturnType<typeof setTimeout> | undefined;
   const heard = () => clearTimeout(expecting);
   const expectWithin = (ms: number) => {

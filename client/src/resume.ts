@@ -23,6 +23,7 @@ import {
 } from './contract.js';
 import {
   BAD_USER_INPUT,
+  isEndingCode,
   isFinalCode,
   RESYNC_REQUIRED,
   SUBSCRIPTION_INTERRUPTED,
@@ -182,8 +183,13 @@ class Subscription<Data> {
     };
     this.#enter('connecting');
     if (this.#isEnded) return;
-    if (given !== undefined || !this.#stored) beginAfter(given);
-    else this.#stopWaiting = this.#stored.read(beginAfter);
+    if (given !== undefined || !this.#stored) return beginAfter(given);
+    let isRead = false;
+    const stopReading = this.#stored.read((cursor) => {
+      isRead = true;
+      beginAfter(cursor);
+    });
+    if (!isRead) this.#stopWaiting = stopReading;
   }
 
   stop(): void {
@@ -272,7 +278,8 @@ class Subscription<Data> {
     const result = message as Result<Data>;
     const { data, extensions } = result;
     const isRefusal = data == null && Array.isArray(result.errors) && result.errors.length > 0;
-    if (isRefusal) return this.#takeErrors(held, new SubscriptionFailure(result.errors), extensions?.cursor);
+    if (isRefusal)
+      return this.#takeErrors(held, new SubscriptionFailure(result.errors), this.#cursorOfEvent(extensions));
     if (data == null && isRecord(extensions?.delivery)) {
       const frame = frameIn(extensions.delivery);
       return frame && this.#takeFrame(held, frame, cursorIn(extensions.cursor));
@@ -280,7 +287,7 @@ class Subscription<Data> {
     this.#stands(held, 'event');
     if (this.#held !== held || data == null) return;
     const ofField = this.#takesVariable ? fieldCursorIn(data) : undefined;
-    const cursor = cursorIn(isRecord(extensions) ? extensions.cursor : undefined) ?? ofField;
+    const cursor = this.#cursorOfEvent(extensions) ?? ofField;
     if (cursor !== undefined && this.#recent.has(cursor)) return;
     this.#attempt = 0;
     this.#hasForgotten = false;
@@ -289,6 +296,12 @@ class Subscription<Data> {
     if (cursor !== undefined) this.#remember(cursor);
     const position = cursor ?? cursorIn(id);
     if (position !== undefined) this.#moveTo(position);
+  }
+
+  /** Servers that do not know the contract may have something else of this name. */
+  #cursorOfEvent(extensions: unknown): string | undefined {
+    const isPosition = this.#knowsContract || this.#takesVariable;
+    return isPosition && isRecord(extensions) ? cursorIn(extensions.cursor) : undefined;
   }
 
   #takeFrame(held: Held, frame: Frame, cursor: string | undefined): void {
@@ -303,14 +316,13 @@ class Subscription<Data> {
   }
 
   /** Errors without data: an event failed, or some are missing, or the subscription has ended. */
-  #takeErrors(held: Held, failure: SubscriptionFailure, eventCursor: unknown): void {
+  #takeErrors(held: Held, failure: SubscriptionFailure, cursor: string | undefined): void {
     if (failure.hasCode(SUBSCRIPTION_INTERRUPTED)) {
       this.#recent.clear();
       return this.#stands(held, 'event', false);
     }
-    const cursor = cursorIn(eventCursor);
     // Without a cursor, there is no event.
-    if (cursor === undefined) return this.#refused(failure);
+    if (cursor === undefined || isEndingCode(failure.code)) return this.#refused(failure);
     if (this.#recent.has(cursor)) return;
     const count = this.#failing?.cursor === cursor ? this.#failing.count + 1 : 1;
     this.#failing = { cursor, count };

@@ -176,6 +176,20 @@ describe('what servers say', () => {
     assert.deepEqual(sent, [undefined, 'e1', 'e2', 'e3', 'e4']);
   });
 
+  test('an error that ends it is no event, wherever its cursor is', async () => {
+    server.answer = (served) => {
+      if (served.delivery.after === undefined) served.next(frame('c0'));
+      else served.next(frame('c1'));
+      served.next(event(server.subscriptions.length));
+      if (server.subscriptions.length > 1) return;
+      served.next({ errors: [failure('SUBSCRIPTION_LAGGED')], extensions: { cursor: 'c1' } });
+      served.complete();
+    };
+    const reader = read(overFetch());
+    await until('it goes on', () => reader.heard.includes(2));
+    assert.deepEqual([reader.heard, reader.isComplete], [['gap', 1, 2], false]);
+  });
+
   test('an error without a cursor: after the last one; without any, the data has to be read', async () => {
     server.answer = (served) => {
       served.next({
@@ -329,6 +343,27 @@ describe('what servers say', () => {
 describe('servers that do not know the contract', () => {
   const old = (number: number) => ({ data: { ticks: { number, cursor: `c${number}` } } });
 
+  test('a client that carries many subscriptions is listened to once, and no more when they end', () => {
+    let listening = 0;
+    const client = {
+      on: () => {
+        listening++;
+        return () => listening--;
+      },
+      subscribe: () => {
+        throw new Error('not today');
+      },
+      terminate: () => {},
+    } as unknown as Parameters<typeof graphqlWs>[0];
+    const sink = { next() {}, error() {}, complete() {}, lost() {}, open() {} };
+    const counts = [1, 2, 3].map(() => {
+      const request = { query: QUERY, toJSON: () => ({ query: QUERY }) };
+      assert.throws(() => graphqlWs(client)(request, sink));
+      return listening;
+    });
+    assert.equal(new Set(counts).size, 1, String(counts));
+  });
+
   test('the cursor of the event goes into the variable, also when graphql-ws itself sends it again', async () => {
     server.answer = (served) => {
       const after = Number(String(served.request.variables?.after ?? 'c0').slice(1));
@@ -383,8 +418,8 @@ describe('servers that do not know the contract', () => {
 
   test('a field that is called cursor is no position where the subscription cannot begin after one', async () => {
     server.answer = (served) => {
-      served.next({ data: { ticks: { number: 1, cursor: 'of-the-page' } } });
-      served.next({ data: { ticks: { number: 2, cursor: 'of-the-page' } } });
+      served.next({ data: { ticks: { number: 1, cursor: 'of-the-page' } }, extensions: { cursor: 'mine' } });
+      served.next({ data: { ticks: { number: 2, cursor: 'of-the-page' } }, extensions: { cursor: 'mine' } });
       if (server.subscriptions.length === 1) served.cut();
     };
     const reader = read(overFetch(), GUESSED);
