@@ -2,7 +2,7 @@
 
 import { isRecord, type SubscriptionRequest } from './contract.js';
 import type { Sink, Transport } from './resume.js';
-import { EventReader, type ServerSentEvent } from './eventReader.js';
+import { EventReader } from './eventReader.js';
 
 export interface EventSourceOptions {
   withCredentials?: boolean | undefined;
@@ -68,10 +68,9 @@ async function follow(
   let silence: ReturnType<typeof setTimeout> | undefined;
   const heard = () => {
     clearTimeout(silence);
-    silence = setTimeout(
-      () => abort.abort(new Error('Nothing has come for too long.')),
-      options.silenceMs ?? SILENCE_MS,
-    );
+    // Not an abort alone: the headers may be what does not come. The sink ends this.
+    const end = () => sink.error(new Error('Nothing has come for too long.'));
+    silence = setTimeout(end, options.silenceMs ?? SILENCE_MS);
   };
   // Ended by its reader: the timer would keep a program running.
   abort.signal.addEventListener('abort', () => clearTimeout(silence));
@@ -104,17 +103,13 @@ async function follow(
       heard();
       for (const event of events.read(decoder.decode(value, { stream: true }))) {
         if (event.type === 'complete') return sink.complete();
-        if (event.type === 'next') takeEvent(sink, event);
+        if (event.type === 'next') take(sink, event.data, event.id);
       }
     }
   } finally {
     clearTimeout(silence);
     abort.abort();
   }
-}
-
-function takeEvent(sink: Sink, { data, id }: ServerSentEvent): void {
-  take(sink, data, id);
 }
 
 function take(sink: Sink, data: string, id: string | undefined): void {

@@ -521,6 +521,24 @@ describe('malformed', () => {
     assert.ok((at[1] ?? 0) - (at[0] ?? 0) >= 1_000, String(at));
   });
 
+  test('headers that do not come, or fail, are asked for again', async () => {
+    let count = 0;
+    const headers = (): Promise<HeadersInit> => {
+      count++;
+      if (count === 1) return new Promise(() => {});
+      return count === 2
+        ? Promise.reject(new Error('no token'))
+        : Promise.resolve({ authorization: 'Bearer x' });
+    };
+    server.answer = (served) => served.next(event(1));
+    const reader = read(fetchEvents(server.url, { silenceMs: 2_000, headers }));
+    await until('an event came', () => reader.heard.includes(1));
+    assert.deepEqual(
+      reader.waitsFor.map(({ message }) => message),
+      ['Nothing has come for too long.', 'no token'],
+    );
+  });
+
   test('a stream on which nothing comes is dead', async () => {
     server.answer = (served) => {
       if (server.subscriptions.length > 1) served.next(event(1));
