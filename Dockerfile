@@ -6,6 +6,7 @@ WORKDIR /src/web
 COPY web/package.json web/package-lock.json web/.npmrc ./
 RUN --mount=type=cache,target=/root/.npm npm ci
 COPY schema/*.graphql /src/schema/
+COPY client/src /src/client/src
 COPY web ./
 RUN npm run build
 

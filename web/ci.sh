@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The pages and the clients, from a fresh clone: types, lint, the schema's rules, the build, and the
-# tests in headless Chromium against the stack of this checkout. Needs npm and cargo; installs the
-# packages, and on Debian Chromium where there is none.
+# The pages, the clients and the client package, from a fresh clone: types, lint, the schema's rules,
+# the build, and the tests, in headless Chromium and against the stack of this checkout. Needs npm
+# and cargo; installs the packages, and on Debian Chromium where there is none.
 #
 # `ci.sh prepare` does all but the tests, `ci.sh test` only these, without an argument it does both.
 set -euo pipefail
@@ -19,9 +19,13 @@ prepare() {
   fi
 
   step "packages"
-  npm ci --no-audit --no-fund &
-  npm ci --no-audit --no-fund --prefix ../examples
-  wait $!
+  local installs=()
+  for folder in . ../examples ../client; do
+    npm ci --no-audit --no-fund --prefix "$folder" &
+    installs+=($!)
+  done
+  # Each by itself: `wait` gives the status of one.
+  for install in "${installs[@]}"; do wait "$install"; done
 
   # Before the tests run: a stack builds the pages itself when they are stale.
   step "build and checks"
@@ -29,6 +33,9 @@ prepare() {
   npm run build &
   npm run check
   wait $!
+
+  step "the client package"
+  npm run test:package --prefix ../client
 }
 
 run_tests() {
@@ -37,6 +44,9 @@ run_tests() {
     step "programs"
     cargo build --quiet --locked --manifest-path ../Cargo.toml -p stack -p rust-client
   fi
+
+  step "the client package through kills"
+  npm run test:killed --prefix ../client
 
   step "tests"
   npm test

@@ -9,6 +9,8 @@ import { brotliCompress, constants, gzip } from 'node:zlib';
 import react from '@vitejs/plugin-react';
 import { defineConfig, type Plugin } from 'vite';
 
+/** The package's code itself, so that it needs no build before the pages'. */
+const CLIENT = join(import.meta.dirname, '../client/src');
 const GATEWAY = process.env.GATEWAY ?? 'http://127.0.0.1:4000';
 
 // GraphiQL is built by itself (`--mode graphiql`): built together, the live page would load the parts
@@ -18,6 +20,15 @@ export default defineConfig(({ mode }) => {
   const buildsEmbed = mode === 'embed';
   return {
     plugins: [react(), graphiqlAtGraphql(), editorParts(), preloadedImports(), fontFiles(), precompressed()],
+    resolve: {
+      alias: [
+        { find: /^rejoinder-client$/, replacement: `${CLIENT}/index.ts` },
+        { find: 'rejoinder-client/apollo', replacement: `${CLIENT}/apollo.ts` },
+        { find: 'rejoinder-client/graphql-ws', replacement: `${CLIENT}/graphqlWs.ts` },
+      ],
+      // The pages' own, for the package's code, too.
+      dedupe: ['@apollo/client', 'graphql'],
+    },
     build: {
       target: 'es2022',
       emptyOutDir: !buildsGraphiql && !buildsEmbed,
@@ -44,6 +55,7 @@ export default defineConfig(({ mode }) => {
     },
     worker: { format: 'es' },
     server: {
+      fs: { allow: ['.', CLIENT] },
       proxy: {
         '/graphql': { target: GATEWAY, ws: true },
         '/metrics': GATEWAY,

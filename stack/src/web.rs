@@ -12,7 +12,7 @@ use service::telemetry;
 /// What a build makes at addresses that stay, the last one last.
 const PAGES: [&str; 4] = ["index.html", "stats.html", "graphiql.html", "embed.js"];
 /// What a build reads, relative to the web folder.
-const SOURCES: [&str; 10] = [
+const SOURCES: [&str; 11] = [
     "src",
     "public",
     "index.html",
@@ -22,6 +22,7 @@ const SOURCES: [&str; 10] = [
     "package-lock.json",
     "vite.config.ts",
     "codegen.ts",
+    "../client/src",
     "../schema/supergraph.graphql",
 ];
 

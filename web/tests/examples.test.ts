@@ -3,7 +3,8 @@
 
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test, type TestContext } from 'node:test';
 import { promisify } from 'node:util';
@@ -127,13 +128,49 @@ test('Relay pages through comments and sees changes live', async (context) => {
   await page.context().close();
 });
 
-/** The pages in docs/clients.md that are complete programs. */
+/** What the lines with `rejoinder-client` replace in the program before them, in the order of docs/clients.md. */
+const REPLACED = [
+  /^const retries = .*\nconst socket = .*\n/m,
+  /^const socket = [^]*?^const exchanges = .*\n/m,
+  /^for await [^]*/m,
+  /^for await [^]*/m,
+  /^const parameters = [^]*/m,
+];
+
+/** Installs the package for the examples, as npm would from the file that it makes. */
+async function installClient(): Promise<void> {
+  const client = join(EXAMPLES, '../client');
+  const folder = await mkdtemp(join(tmpdir(), 'rejoinder-client-'));
+  try {
+    await promisify(execFile)('npm', ['pack', '--pack-destination', folder], { cwd: client });
+    const [file] = await readdir(folder);
+    await promisify(execFile)('tar', ['-xf', join(folder, file ?? '')], { cwd: folder });
+    const installed = join(EXAMPLES, 'node_modules/rejoinder-client');
+    await rm(installed, { recursive: true, force: true });
+    await cp(join(folder, 'package'), installed, { recursive: true });
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+/** The pages in docs/clients.md that are complete programs, and those with `rejoinder-client`. */
 test('each client’s code in docs/clients.md prints comments as they are written', async () => {
   const docs = await readFile(join(EXAMPLES, '../docs/clients.md'), 'utf8');
   const all = [...docs.matchAll(/^```js\n(.*?)^```$/gms)].map(([, code]) => code ?? '');
   // The others are parts of programs.
-  const blocks = all.filter((code) => code.includes('commentChanges('));
-  assert.equal(blocks.length, 5);
+  const programs = all.filter((code) => code.includes('commentChanges('));
+  assert.equal(programs.length, 5);
+  const lines = all.filter((code) => code.includes('rejoinder-client'));
+  assert.equal(lines.length, 5);
+  await installClient();
+  const resumed = programs.map((program, index) => {
+    const adopted = lines[index] ?? '';
+    assert.ok(adopted.split('\n').length - 1 <= 5, 'five lines at most');
+    const replaced = program.replace(REPLACED[index] ?? '', adopted);
+    assert.ok(replaced.includes(adopted), program);
+    return replaced;
+  });
+  const blocks = [...programs, ...resumed];
   const post = await graph.createPost('For the documentation');
   await Promise.all(
     blocks.map(async (code, index) => {

@@ -426,6 +426,8 @@ test('an empty graph and a server that fails say so in words', async () => {
     },
   };
   let server: 'empty' | 'gone' | 'back' = 'empty';
+  // A subscription that stands would make it read the list again.
+  await page.routeWebSocket(/graphql/, () => {});
   await page.route('**/graphql', (route) => {
     if (server === 'empty') return route.fulfill({ json: empty });
     return server === 'gone' ? route.fulfill({ status: 503, body: 'gone' }) : route.continue();

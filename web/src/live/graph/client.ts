@@ -11,10 +11,11 @@ import {
 } from '@apollo/client';
 import { relayStylePagination } from '@apollo/client/utilities';
 import { OperationTypeNode } from 'graphql';
+import { resumingLink } from 'rejoinder-client/apollo';
+import { graphqlWs } from 'rejoinder-client/graphql-ws';
 
 import { fetchSigned } from '../../signIn/session';
-import { Connection } from './connection';
-import { resumingLink } from './resumingLink';
+import { Connection, LONGEST_RETRY_MS } from './connection';
 import { ANSWERED_WITHIN_MS, GRAPHQL_PATH } from './started';
 import { startedLink } from './startedLink';
 
@@ -24,6 +25,20 @@ const fetchInTime: typeof fetch = (input, init) => {
 };
 
 export const connection = new Connection(GRAPHQL_PATH);
+
+/** Subscriptions that continue after the last event's cursor; without cursors, their readers hear of each gap. */
+const subscriptions = resumingLink(graphqlWs(connection.socket), () => {
+  const identity = {};
+  return {
+    // What is followed was read with its cursor, and is read again with the next one.
+    resync: 'end',
+    tellsFirstGap: true,
+    longestRetryMs: LONGEST_RETRY_MS,
+    onState(state) {
+      if (state !== 'connecting') connection.markInterrupted(identity, state === 'waiting');
+    },
+  };
+});
 
 /** Page after page, each comment once: a page may bring what an event has put into the list before. */
 function commentPages(): FieldPolicy {
@@ -44,7 +59,7 @@ function commentPages(): FieldPolicy {
 export const client = new ApolloClient({
   link: ApolloLink.split(
     ({ operationType }) => operationType === OperationTypeNode.SUBSCRIPTION,
-    resumingLink(connection),
+    subscriptions,
     ApolloLink.from([startedLink(), new HttpLink({ uri: GRAPHQL_PATH, fetch: fetchInTime })]),
   ),
   cache: new InMemoryCache({

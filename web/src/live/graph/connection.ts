@@ -13,7 +13,7 @@ const PING_MS = 8_000;
 const PONG_WITHIN_MS = 4_000;
 /** A try that hangs for so long is given up: a browser by itself would wait for minutes. */
 const CONNECTED_WITHIN_MS = 8_000;
-const LONGEST_RETRY_MS = 5_000;
+export const LONGEST_RETRY_MS = 5_000;
 /** Longer than any wait for another try, so that the socket stands while subscriptions change hands. */
 const UNUSED_MS = 10_000;
 /** The close code of a server that does not accept the token. */

@@ -1,6 +1,7 @@
 // Keeps the cache true to what happens elsewhere: every open subscription of the page.
 
 import type { ApolloClient, Observable } from '@apollo/client';
+import { SUBSCRIPTION_INTERRUPTED } from 'rejoinder-client';
 
 import { hasCode } from '../words';
 import { client, connection } from './client';
@@ -9,7 +10,6 @@ import { CommentChangesDocument, PostAddedDocument, PostUpdatedDocument } from '
 import { forgetComment, insertComment, insertPost, keepCount } from './lists';
 import { isContentStale, readComments, readList, rereadPost, summaryOf } from './read';
 import { rereadListSoon, rereadPostSoon } from './reread';
-import { SUBSCRIPTION_INTERRUPTED } from './resumingLink';
 
 type Stop = () => void;
 

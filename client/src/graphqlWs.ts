@@ -1,0 +1,59 @@
+// Subscriptions over graphql-ws (the protocol graphql-transport-ws).
+
+import type { Client, Sink as SocketSink } from 'graphql-ws';
+
+import type { Transport } from './resume.js';
+
+/** A pong that does not come within this time will not. */
+const PONG_WITHIN_MS = 5_000;
+/** A try to connect that hangs for so long is given up: a browser by itself would wait for minutes. */
+const CONNECTED_WITHIN_MS = 20_000;
+
+/**
+ * The client's socket carries subscriptions. The client keeps its own ways of connecting and of trying again; where it
+ * gives up, the subscription itself tries again. With its option `keepAlive`, a network that falls silent is noticed.
+ */
+export function graphqlWs(client: Pick<Client, 'on' | 'subscribe' | 'terminate'>): Transport {
+  endSilence(client);
+  return (request, sink) => {
+    const stopListening = client.on('closed', () => sink.lost());
+    // graphql-ws makes JSON of the request each time that it sends it, also after a lost connection.
+    const toJSON = () => {
+      const current = request.toJSON();
+      sink.open();
+      return current;
+    };
+    try {
+      const end = client.subscribe({ ...request, toJSON } as typeof request, sink as SocketSink);
+      return () => {
+        stopListening();
+        end();
+      };
+    } catch (error) {
+      stopListening();
+      throw error;
+    }
+  };
+}
+
+/** One client may be the transport of many subscriptions. */
+const watched = new WeakSet<object>();
+
+/** graphql-ws connects and sends pings, and leaves it to others to miss what should come then. */
+function endSilence(client: Pick<Client, 'on' | 'terminate'>): void {
+  if (watched.has(client)) return;
+  watched.add(client);
+  let expecting: ReturnType<typeof setTimeout> | undefined;
+  const heard = () => clearTimeout(expecting);
+  const expectWithin = (ms: number) => {
+    heard();
+    // Not `close`: on a dead network its handshake would not end either.
+    expecting = setTimeout(() => client.terminate(), ms);
+  };
+  client.on('connecting', () => expectWithin(CONNECTED_WITHIN_MS));
+  client.on('ping', (isReceived) => {
+    if (!isReceived) expectWithin(PONG_WITHIN_MS);
+  });
+  client.on('message', heard);
+  client.on('closed', heard);
+}
