@@ -52,12 +52,10 @@ async fn what_is_not_there_is_a_page_with_status_404() {
 #[tokio::test]
 async fn a_cursor_that_is_none_is_not_found() {
     let pages = pages().await;
-    for operation in ["OlderPosts", "OlderComments"] {
-        pages.graph.refuses(operation, "BAD_USER_INPUT");
-    }
-    for path in ["/?after=x".to_owned(), format!("/posts/{ID}?after=x")] {
-        is_not_found(&pages.text(&path, 404).await);
-    }
+    pages.graph.refuses("StartComments", "BAD_USER_INPUT");
+    is_not_found(&pages.text(&format!("/posts/{ID}?after=x"), 404).await);
+    pages.graph.refuses("Start", "BAD_USER_INPUT");
+    is_not_found(&pages.text("/?after=x", 404).await);
 }
 
 #[tokio::test]
@@ -103,17 +101,25 @@ async fn a_post_can_be_read_without_a_script() {
         Some("comment-00000000000000000000c0de")
     );
 
-    pages
+    let part = pages
         .text(&format!("/posts/{ID}?after=next%2Bcomment"), 200)
         .await;
-    let asked = pages.graph.asked("OlderComments");
-    assert_eq!(asked[0]["after"], "next+comment");
+    let after = |operation: &str, time: usize| pages.graph.asked(operation)[time]["after"].clone();
+    assert_eq!(after("StartComments", 0), json!(null));
+    assert_eq!(after("StartComments", 1), "next+comment");
+    assert_eq!(
+        after("Start", 1),
+        json!(null),
+        "the newest posts are beside"
+    );
+    // The live page starts from the same part.
+    assert!(part.contains("data-start"), "{part}");
     let list = html(&pages.text("/", 200).await);
     let older = list.iter().find(|it| it.attribute("rel") == Some("next"));
     let older = older.and_then(|it| it.attribute("href")).expect("a link");
     assert_eq!(older, "/?after=next%2Bpost");
     pages.text(older, 200).await;
-    assert_eq!(pages.graph.asked("OlderPosts")[0]["after"], "next+post");
+    assert_eq!(after("Start", 3), "next+post");
 }
 
 #[tokio::test]

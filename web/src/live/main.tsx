@@ -8,7 +8,8 @@ import { App } from './App';
 import { client } from './graph/client';
 import { prefetch } from './graph/prefetch';
 import { keep, keepPlaces } from './place';
-import { hrefOf, routeOf } from './route';
+import { postsAfter } from './part';
+import { commentOf, hrefOf, routeOf } from './route';
 import { isWide } from './wide';
 
 /** What was rendered may stay for so long before the page shows by itself what it waits for. */
@@ -24,7 +25,7 @@ if (location.pathname === '/' && location.search !== '' && (route.at === 'post' 
 // What fails here is asked for again by the component that shows it, and told there.
 const prefetched = prefetch(
   route.at === 'post' ? route.id : undefined,
-  route.at === 'list' && isWide(),
+  route.at === 'list' && postsAfter() === undefined && isWide(),
 ).catch(() => {});
 
 // The page service has rendered the page: it stays until the same can be shown, so that nothing flickers, and the
@@ -34,7 +35,7 @@ if (isRendered)
   await Promise.race([prefetched, new Promise((resolve) => setTimeout(resolve, RENDERED_STAYS_MS))]);
 keepPlaces();
 // To a comment of the address the page goes by itself.
-if (isRendered && scrollY > 0 && location.hash === '') keep();
+if (isRendered && scrollY > 0 && commentOf(location.hash) === undefined) keep();
 
 createRoot(root).render(
   <StrictMode>
