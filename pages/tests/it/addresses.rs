@@ -123,6 +123,66 @@ async fn a_post_can_be_read_without_a_script() {
 }
 
 #[tokio::test]
+async fn replies_stand_below_their_comments_with_what_was_counted() {
+    let pages = Pages::start().await;
+    let comment = |number: u32, parent: Option<(u32, Option<&str>)>| {
+        let mut comment = comment_with(&format!("Text {number}"), &format!("Author {number}"));
+        comment["id"] = json!(format!("{number:024}"));
+        comment["createdAt"] = json!(format!("2026-01-02T04:04:0{number}.000Z"));
+        comment["parentId"] = json!(parent.map(|(id, _)| format!("{id:024}")));
+        let author = parent.and_then(|(_, author)| author);
+        comment["parent"] = json!(author.map(|author| json!({ "author": author })));
+        comment
+    };
+    let mut top = comment(1, None);
+    top["replyCount"] = json!(2);
+    top["reactions"] =
+        json!([{ "reaction": "SAD", "count": 1 }, { "reaction": "LIKE", "count": 1200 }]);
+    let comments = [
+        comment(6, Some((5, None))),
+        comment(4, Some((1, Some("Author 1")))),
+        comment(3, Some((9, Some("Author 9")))),
+        comment(2, Some((1, Some("Author 1")))),
+        top,
+    ];
+    let post = post_with("A title", "A text", "Ann");
+    let posts = list(std::slice::from_ref(&post), None);
+    pages
+        .graph
+        .answers("Start", &json!({ "posts": posts, "chosen": post }));
+    let discussion = json!({ "comments": list(&comments, None) });
+    pages
+        .graph
+        .answers("StartComments", &json!({ "chosen": discussion }));
+    let text = pages.text(&format!("/posts/{ID}"), 200).await;
+    let elements = html(&text);
+    let shown: Vec<_> = elements
+        .iter()
+        .filter(|it| it.name == "p" && it.attribute("class") == Some("text"))
+        .map(|it| it.text.as_str())
+        .collect();
+    assert_eq!(shown, ["Text 6", "Text 3", "Text 1", "Text 2", "Text 4"]);
+    let below = elements
+        .iter()
+        .filter(|it| it.attribute("data-reply").is_some());
+    assert_eq!(below.count(), 2);
+    for expected in [
+        r#"<p class="reply-to">In reply to a comment that is gone</p>"#,
+        r##"<p class="reply-to">In reply to <a href="#comment-000000000000000000000009">Author 9</a></p>"##,
+        r#"<p class="unseen">In reply to Author 1</p>"#,
+        r#"<span class="reply-count">2 replies</span>"#,
+        r#"<span class="unseen">Like</span><span class="reaction-count">1,200</span>"#,
+    ] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    let like = text.find("👍").expect("likes");
+    assert!(
+        like < text.find("😢").expect("sad"),
+        "in the live page's order"
+    );
+}
+
+#[tokio::test]
 async fn other_methods_are_refused() {
     let pages = pages().await;
     let url = format!("http://{}/", pages.address);

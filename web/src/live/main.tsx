@@ -8,6 +8,7 @@ import { App } from './App';
 import { client } from './graph/client';
 import { prefetch } from './graph/prefetch';
 import { keep, keepPlaces } from './place';
+import { drawsAhead } from './prose/ahead';
 import { postsAfter } from './part';
 import { commentOf, hrefOf, routeOf } from './route';
 import { isWide } from './wide';
@@ -31,8 +32,10 @@ const prefetched = prefetch(
 // The page service has rendered the page: it stays until the same can be shown, so that nothing flickers, and the
 // reader stays where they are.
 const isRendered = root.hasChildNodes();
-if (isRendered)
-  await Promise.race([prefetched, new Promise((resolve) => setTimeout(resolve, RENDERED_STAYS_MS))]);
+if (isRendered) {
+  const given = new Promise((resolve) => setTimeout(resolve, RENDERED_STAYS_MS));
+  await Promise.race([Promise.all([prefetched, drawsAhead]), given]);
+}
 keepPlaces();
 // To a comment of the address the page goes by itself.
 if (isRendered && scrollY > 0 && commentOf(location.hash) === undefined) keep();
