@@ -27,7 +27,7 @@ import { useOwnReactions } from './useOwnReactions';
 import { useReading } from './useReading';
 import { useCommentOrder, useCommentsAfter } from './useRoute';
 import { useTarget } from './useTarget';
-import { lineIndex, useUnseen } from './useUnseen';
+import { newIn, useUnseen } from './useUnseen';
 import { useVisible } from './useVisible';
 import { areSame, withGone } from './withGone';
 
@@ -168,7 +168,12 @@ function Discussion(props: DiscussionProps) {
 
   // Where to follow from: as it was first read. The subscription itself knows where it goes on.
   const [cursor] = useState(discussion.commentChangesCursor);
-  useEffect(() => followComments(id, cursor, onArrived), [id, cursor, onArrived]);
+  const [ended, setEnded] = useState<unknown>();
+  const isFollowed = ended === undefined;
+  useEffect(
+    () => (isFollowed ? followComments(id, cursor, onArrived, setEnded) : undefined),
+    [id, cursor, onArrived, isFollowed],
+  );
 
   useEffect(() => {
     const place = placeOfNow();
@@ -194,10 +199,7 @@ function Discussion(props: DiscussionProps) {
   if (!areSame(comments, before)) setBefore(comments.map((comment) => comment.id));
 
   const placed = threads(comments);
-  const newAt = lineIndex(
-    placed.map(({ comment }) => comment),
-    line,
-  );
+  const { lineAt, marked } = newIn(placed, line);
 
   return (
     <>
@@ -206,6 +208,7 @@ function Discussion(props: DiscussionProps) {
           The comment that this address points to is not here any more.
         </p>
       )}
+      {!isFollowed && <Failure what="What is new" error={ended} onRetry={() => setEnded(undefined)} />}
       {comments.length === 0 && (
         <p className="empty">
           {after === undefined
@@ -216,12 +219,13 @@ function Discussion(props: DiscussionProps) {
       <ol className="comment-list" ref={list}>
         {placed.map(({ comment, isBelow }, index) => (
           <Fragment key={comment.id}>
-            {index === newAt && <NewLine isAbove={line !== undefined && !isAfter(comment, line)} />}
+            {index === lineAt && <NewLine isAbove={line !== undefined && !isAfter(comment, line)} />}
             <CommentItem
               comment={comment}
               isBelow={isBelow}
               postId={id}
               isNew={recent.has(comment.id)}
+              isUnseen={marked.has(comment.id)}
               isTarget={comment.id === target}
               isGone={gone.includes(comment)}
               sending={repliesTo(comment, sending)}
