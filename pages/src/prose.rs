@@ -25,11 +25,14 @@ use phrases::{Link, Phrase};
 /// Quotes in quotes, lists in lists: what lies deeper is shown as it was typed.
 const NESTED_MAX: usize = 12;
 
+/// The graph takes texts of 20,000 characters. A longer one, which another program has written, is shown as it was typed.
+const DRAWN_BYTES_MAX: usize = 128 * 1024;
+
 const REL: &str = "nofollow ugc noopener";
 
 /// The text in an element of its own: in a single paragraph where it is one, without markup.
 pub(crate) fn prose(class: &str, text: &str) -> Markup {
-    if has_markup(text) {
+    if text.len() <= DRAWN_BYTES_MAX && has_markup(text) {
         return html! { div class={ (class) " prose" } { (drawn(text)) } };
     }
     let paragraphs = paragraphs(text);
@@ -354,6 +357,14 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_text_of_any_length_is_shown_but_a_very_long_one_as_it_was_typed() {
+        let html = prose("text", &"*a* ".repeat(DRAWN_BYTES_MAX / 4)).into_string();
+        assert!(html.starts_with(r#"<div class="text prose"><p dir="auto">"#));
+        let html = prose("text", &"*a* ".repeat(DRAWN_BYTES_MAX / 4 + 1)).into_string();
+        assert!(html.starts_with(r#"<p class="text" dir="auto">*a* "#));
     }
 
     #[test]
