@@ -134,17 +134,25 @@ interface Observed {
 
 function observe(selector: string): void {
   const observed: Observed = { first: 0, largest: 0, shown: 0, shift: 0, tasks: [] };
-  const on = (type: string, take: (entry: PerformanceEntry) => void) =>
+  const takers: [string, (entry: PerformanceEntry) => void][] = [
+    [
+      'paint',
+      ({ name, startTime }) => {
+        if (name === 'first-contentful-paint') observed.first = startTime;
+      },
+    ],
+    ['largest-contentful-paint', ({ startTime }) => (observed.largest = startTime)],
+    ['longtask', ({ startTime, duration }) => observed.tasks.push({ startTime, duration })],
+    [
+      'layout-shift',
+      (entry) => {
+        const { value, hadRecentInput } = entry as unknown as { value: number; hadRecentInput: boolean };
+        if (!hadRecentInput) observed.shift += value;
+      },
+    ],
+  ];
+  for (const [type, take] of takers)
     new PerformanceObserver((list) => list.getEntries().forEach(take)).observe({ type, buffered: true });
-  on('paint', ({ name, startTime }) => {
-    if (name === 'first-contentful-paint') observed.first = startTime;
-  });
-  on('largest-contentful-paint', ({ startTime }) => (observed.largest = startTime));
-  on('longtask', ({ startTime, duration }) => observed.tasks.push({ startTime, duration }));
-  on('layout-shift', (entry) => {
-    const { value, hadRecentInput } = entry as unknown as { value: number; hadRecentInput: boolean };
-    if (!hadRecentInput) observed.shift += value;
-  });
   new MutationObserver((_, observer) => {
     if (!document.querySelector(selector)) return;
     observer.disconnect();
