@@ -335,6 +335,13 @@ describe('the live page', () => {
         ['a >> nth=1', 'the docs'],
       ] as const)
         assert.equal(await place.locator(selector).textContent(), text, selector);
+      const gap = await place.evaluate((text) => {
+        const quote = text.querySelector('blockquote');
+        const before = quote?.previousElementSibling;
+        if (!quote || !before) return 0;
+        return quote.getBoundingClientRect().top - before.getBoundingClientRect().bottom;
+      });
+      assert.ok(gap > 4, `a quote keeps its distance: ${gap} px`);
       for (const link of await place.locator('a').all())
         assert.equal(await link.getAttribute('rel'), 'nofollow ugc noopener');
     }

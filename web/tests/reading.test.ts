@@ -359,6 +359,35 @@ test('names have colours of their own, the same everywhere, that can be read in 
   }
 });
 
+test('the badge looks like a word, and a button that waits for words like a button', async () => {
+  const post = await graph.createPost('Looks');
+  for (const colorScheme of ['light', 'dark'] as const) {
+    const page = await openPage(browser, postUrl(post), { colorScheme });
+    await waitForState(page, 'Live');
+    const badge = await page.locator('.badge').evaluate((element) => {
+      const { borderTopWidth, backgroundColor, boxShadow } = getComputedStyle(element);
+      return { borderTopWidth, backgroundColor, boxShadow };
+    });
+    const plain = { borderTopWidth: '0px', backgroundColor: 'rgba(0, 0, 0, 0)', boxShadow: 'none' };
+    assert.deepEqual(badge, plain);
+    const button = page.getByRole('button', { name: 'Comment', exact: true });
+    assert.equal(await button.getAttribute('aria-disabled'), 'true');
+    const [letter = [], ground = [], paper = []] = await button.evaluate((element) => {
+      const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
+      if (!canvas) throw new Error('no canvas');
+      const { color, backgroundColor } = getComputedStyle(element);
+      return [color, backgroundColor, getComputedStyle(document.body).backgroundColor].map((colour) => {
+        canvas.fillStyle = colour;
+        canvas.fillRect(0, 0, 1, 1);
+        return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
+      });
+    });
+    assert.ok(contrastOf(letter, ground) >= 4.5, 'its word can be read');
+    assert.ok(contrastOf(ground, paper) >= 1.2, 'it stands out from the page');
+    await closePage(page);
+  }
+});
+
 test('on paper a post has its text and comments, and no buttons', async () => {
   const post = await graph.createPost('Printed', 'Words on paper.');
   await graph.createComment(post, 'Ink');
