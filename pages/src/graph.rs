@@ -73,7 +73,7 @@ pub struct Start {
     pub chosen: Option<Post>,
 }
 
-/// The comments that the live page asks for first, or older ones.
+/// The comments that the live page asks for first.
 #[derive(Deserialize)]
 pub struct Comments {
     pub chosen: Option<Discussion>,
@@ -163,6 +163,28 @@ pub struct Comment {
     pub updated_at: Moment,
     #[serde(default)]
     pub edited: bool,
+    /// Of a reply, the comment that it answers, which may be gone.
+    #[serde(default)]
+    pub parent_id: Option<String>,
+    #[serde(default)]
+    pub parent: Option<Parent>,
+    #[serde(default)]
+    pub reply_count: u64,
+    #[serde(default)]
+    pub reactions: Vec<Reactions>,
+}
+
+/// The comment that a reply answers.
+#[derive(Deserialize)]
+pub struct Parent {
+    pub author: String,
+}
+
+/// How many people chose a reaction.
+#[derive(Deserialize)]
+pub struct Reactions {
+    pub reaction: String,
+    pub count: u64,
 }
 
 /// What the sitemap has of a post.
@@ -214,10 +236,15 @@ impl Graph {
         Ok(Self { client, url })
     }
 
-    /// What the live page shows first: the newest posts and, if an id is given, this post.
-    pub async fn start(&self, id: Option<&str>) -> Result<Answer<Start>, Unanswered> {
+    /// What the live page shows first: the newest posts, or those after a cursor, and, if an id is given, this post.
+    pub async fn start(
+        &self,
+        id: Option<&str>,
+        after: Option<&str>,
+    ) -> Result<Answer<Start>, Unanswered> {
         let shown = json!({
             "posts": PAGE,
+            "after": after,
             "id": id.unwrap_or_default(),
             "showsChosen": id.is_some(),
             "showsNewest": false,
@@ -225,26 +252,20 @@ impl Graph {
         self.ask(START, "Start", shown).await
     }
 
-    /// The newest comments on a post, as the live page asks for them.
-    pub async fn start_comments(&self, id: &str) -> Result<Answer<Comments>, Unanswered> {
-        let shown =
-            json!({ "comments": PAGE, "id": id, "showsChosen": true, "showsNewest": false });
-        self.ask(START, "StartComments", shown).await
-    }
-
-    pub async fn older_posts(&self, after: &str) -> Result<Posts<Summary>, Unanswered> {
-        let variables = json!({ "first": PAGE, "after": after });
-        let answer = self.ask(QUERIES, "OlderPosts", variables).await;
-        answer.map(|answer| answer.data)
-    }
-
-    pub async fn older_comments(
+    /// The newest comments on a post, or those after a cursor, as the live page asks for them.
+    pub async fn start_comments(
         &self,
         id: &str,
-        after: &str,
+        after: Option<&str>,
     ) -> Result<Answer<Comments>, Unanswered> {
-        let variables = json!({ "id": id, "first": PAGE, "after": after });
-        self.ask(QUERIES, "OlderComments", variables).await
+        let shown = json!({
+            "comments": PAGE,
+            "after": after,
+            "id": id,
+            "showsChosen": true,
+            "showsNewest": false,
+        });
+        self.ask(START, "StartComments", shown).await
     }
 
     pub async fn posts_feed(&self) -> Result<Posts<Summary>, Unanswered> {

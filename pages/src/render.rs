@@ -56,8 +56,7 @@ impl Renderer {
     /// If the graph does not answer, `index.html` cannot be used, or the page is too large.
     pub async fn render(&self, page: &Page, origin: &Origin) -> Result<Rendered, Failure> {
         let rendered = match page {
-            Page::List { after: None } => self.newest_posts(origin).await,
-            Page::List { after: Some(after) } => self.older_posts(origin, after).await,
+            Page::List { after } => self.posts(origin, after.as_deref()).await,
             Page::Post { id, after } => self.post(origin, id, after.as_deref()).await,
             Page::Plain => {
                 let plain = self.template.read().await?;
@@ -81,19 +80,12 @@ impl Renderer {
         }
     }
 
-    async fn newest_posts(&self, origin: &Origin) -> Result<Rendered, Unanswered> {
+    async fn posts(&self, origin: &Origin, after: Option<&str>) -> Result<Rendered, Unanswered> {
         let template = self.template.read().await?;
-        let start = self.graph.start(None).await?;
+        let start = self.graph.start(None, after).await?;
         let handed = handed(&start.json, None);
-        let body = view::list(&start.data.posts, false, handed.as_deref());
-        let html = template.with(head::list(origin, false), body);
-        Ok(Rendered::html(StatusCode::OK, html).await?)
-    }
-
-    async fn older_posts(&self, origin: &Origin, after: &str) -> Result<Rendered, Unanswered> {
-        let template = self.template.read().await?;
-        let posts = self.graph.older_posts(after).await?.posts;
-        let html = template.with(head::list(origin, true), view::list(&posts, true, None));
+        let body = view::list(&start.data.posts, after.is_some(), handed.as_deref());
+        let html = template.with(head::list(origin, after.is_some()), body);
         Ok(Rendered::html(StatusCode::OK, html).await?)
     }
 
@@ -104,13 +96,10 @@ impl Renderer {
         after: Option<&str>,
     ) -> Result<Rendered, Unanswered> {
         let template = self.template.read().await?;
-        let comments = async {
-            match after {
-                Some(after) => self.graph.older_comments(id, after).await,
-                None => self.graph.start_comments(id).await,
-            }
-        };
-        let (start, comments) = tokio::join!(self.graph.start(Some(id)), comments);
+        let (start, comments) = tokio::join!(
+            self.graph.start(Some(id), None),
+            self.graph.start_comments(id, after)
+        );
         let start = start?;
         let Some(post) = &start.data.chosen else {
             return Ok(self.nowhere(origin).await?);
@@ -120,10 +109,9 @@ impl Renderer {
             Err(Unanswered::BadInput) => return Err(Unanswered::BadInput),
             comments => comments.ok(),
         };
-        let handed = match (&comments, after) {
-            (Some(comments), None) => handed(&start.json, Some(&comments.json)),
-            _ => None,
-        };
+        let handed = comments
+            .as_ref()
+            .and_then(|comments| handed(&start.json, Some(&comments.json)));
         let body = view::post(
             &start.data.posts,
             post,

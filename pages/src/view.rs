@@ -3,11 +3,14 @@
 //! Elements and classes are those of the live page (`web/src/live`), so that nothing moves when it takes over. maud
 //! escapes all texts; [`text::fit`] replaces what no escaping mends.
 
+use std::collections::{HashMap, HashSet};
+
 use maud::{Markup, Render, html};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::graph::{Comment, Connection, Discussion, Moment, Post, Summary};
 use crate::head::{UNTITLED, written};
+use crate::prose::prose;
 use crate::text;
 
 /// What the live page may start from: the answers to its own first questions, as JSON. It is left out where it has more
@@ -150,43 +153,6 @@ fn rows(posts: &Connection<Summary>, open: Option<&str>, heading: Markup) -> Mar
     }
 }
 
-/// A text that somebody wrote, as it was typed: `Prose` in `web/src/live/prose`.
-fn prose(class: &str, text: &str) -> Markup {
-    let paragraphs = paragraphs(text);
-    html! {
-        @if let [paragraph] = paragraphs[..] {
-            p class=(class) dir="auto" { (text::fit(paragraph)) }
-        } @else {
-            div class={ (class) " prose" } {
-                @for paragraph in paragraphs { p dir="auto" { (text::fit(paragraph)) } }
-            }
-        }
-    }
-}
-
-/// Split at blank lines: `paragraphsOf` in `web/src/live/prose/markup.ts`.
-fn paragraphs(text: &str) -> Vec<&str> {
-    let mut paragraphs = Vec::new();
-    let (mut rest, mut from) = (text, 0);
-    while let Some(found) = rest[from..].find('\n') {
-        let end = from + found;
-        let line = rest[end + 1..].trim_start_matches([' ', '\t']);
-        if line.starts_with('\n') {
-            paragraphs.push(&rest[..end]);
-            (rest, from) = (line.trim_start_matches(is_blank), 0);
-        } else {
-            from = end + 1;
-        }
-    }
-    paragraphs.push(rest);
-    paragraphs
-}
-
-/// White space as JavaScript has it.
-fn is_blank(c: char) -> bool {
-    c == '\u{FEFF}' || c != '\u{85}' && c.is_whitespace()
-}
-
 fn comments(path: &str, discussion: Option<&Discussion>, is_older: bool) -> Markup {
     let Some(Discussion { comments }) = discussion else {
         return html! { p class="empty" { "The comments cannot be shown right now." } };
@@ -199,7 +165,7 @@ fn comments(path: &str, discussion: Option<&Discussion>, is_older: bool) -> Mark
             p class="empty" { "No comments yet." }
         }
         ol class="comment-list" {
-            @for each in comments.nodes() { (comment(each)) }
+            @for placed in threads(comments.nodes()) { (comment(&placed)) }
         }
         @if let Some(cursor) = comments.next() {
             a class="more" rel="next" href=(format!("{path}?after={}#comments-title", encoded(cursor))) {
@@ -209,10 +175,51 @@ fn comments(path: &str, discussion: Option<&Discussion>, is_older: bool) -> Mark
     }
 }
 
-fn comment(comment: &Comment) -> Markup {
+/// A comment where it is shown.
+struct Placed<'c> {
+    comment: &'c Comment,
+    /// It stands below the comment that it replies to.
+    is_below: bool,
+}
+
+/// Comments with their replies below them, the oldest reply first; a reply whose comment is not in the list stands at its
+/// own place: `web/src/live/threads.ts`.
+fn threads<'c>(comments: impl Iterator<Item = &'c Comment>) -> Vec<Placed<'c>> {
+    let comments: Vec<&Comment> = comments.collect();
+    let tops = comments
+        .iter()
+        .filter(|comment| comment.parent_id.is_none());
+    let tops: HashSet<&str> = tops.map(|comment| comment.id.as_str()).collect();
+    let mut replies: HashMap<&str, Vec<&Comment>> = HashMap::new();
+    let mut rest = Vec::new();
+    for comment in comments {
+        match comment.parent_id.as_deref() {
+            Some(parent) if tops.contains(parent) => {
+                replies.entry(parent).or_default().push(comment)
+            }
+            _ => rest.push(comment),
+        }
+    }
+    let mut placed = Vec::new();
+    for comment in rest {
+        placed.push(Placed {
+            comment,
+            is_below: false,
+        });
+        let mut below = replies.remove(comment.id.as_str()).unwrap_or_default();
+        below.sort_by_key(|reply| reply.created_at);
+        placed.extend(below.into_iter().map(|comment| Placed {
+            comment,
+            is_below: true,
+        }));
+    }
+    placed
+}
+
+fn comment(&Placed { comment, is_below }: &Placed<'_>) -> Markup {
     let anchor = format!("comment-{}", comment.id);
     html! {
-        li class="comment" id=(anchor) {
+        li class="comment" id=(anchor) data-reply[is_below] {
             (avatar(&comment.author))
             div class="comment-body" {
                 div class="meta" {
@@ -226,11 +233,71 @@ fn comment(comment: &Comment) -> Markup {
                         }
                     }
                 }
+                @if comment.parent_id.is_some() { (reply_to(comment, is_below)) }
                 (prose("text", &comment.text))
+                (foot(comment))
             }
         }
     }
 }
+
+/// What a reply answers: said aloud below its comment, and shown where it stands alone.
+fn reply_to(reply: &Comment, is_below: bool) -> Markup {
+    let (Some(parent), Some(id)) = (&reply.parent, &reply.parent_id) else {
+        return html! { p class="reply-to" { "In reply to a comment that is gone" } };
+    };
+    let author = text::fit(&parent.author);
+    html! {
+        @if is_below {
+            p class="unseen" { "In reply to " (author) }
+        } @else {
+            p class="reply-to" {
+                "In reply to " a href=(format!("#comment-{id}")) { (author) }
+            }
+        }
+    }
+}
+
+/// The reactions that somebody has chosen, in the live page's order, and the number of replies.
+fn foot(comment: &Comment) -> Markup {
+    let count_of = |reaction: &str| {
+        let found = comment.reactions.iter().find(|it| it.reaction == reaction);
+        found.map_or(0, |it| it.count)
+    };
+    let chosen = REACTIONS.map(|(reaction, sign, name)| (count_of(reaction), sign, name));
+    html! {
+        div class="comment-foot" {
+            @if chosen.iter().any(|(count, _, _)| *count > 0) {
+                @let label = format!("Reactions to the comment by {}", text::fit(&comment.author));
+                div class="reactions" role="group" aria-label=(label) {
+                    @for (count, sign, name) in chosen {
+                        @if count > 0 {
+                            span class="reaction" {
+                                span aria-hidden="true" { (sign) }
+                                span class="unseen" { (name) }
+                                span class="reaction-count" { (grouped(count)) }
+                            }
+                        }
+                    }
+                }
+            }
+            @match comment.reply_count {
+                0 => {},
+                1 => span class="reply-count" { "1 reply" },
+                count => span class="reply-count" { (grouped(count)) " replies" },
+            }
+        }
+    }
+}
+
+/// `web/src/live/Reactions.tsx`.
+const REACTIONS: [(&str, &str, &str); 5] = [
+    ("LIKE", "👍", "Like"),
+    ("LOVE", "❤️", "Love"),
+    ("LAUGH", "😄", "Laugh"),
+    ("SURPRISED", "😮", "Surprised"),
+    ("SAD", "😢", "Sad"),
+];
 
 fn avatar(name: &str) -> Markup {
     let colour = Colour::of(name);
@@ -331,24 +398,6 @@ mod tests {
 
     const COLOURS: [(&str, u32, bool); 3] =
         [("Ada", 165, false), ("Ünal", 90, true), ("😀", 315, false)];
-
-    #[test]
-    fn paragraphs_are_those_of_the_live_page() {
-        // From `paragraphsOf` in a browser.
-        for (text, expected) in [
-            ("", &[""][..]),
-            ("one\ntwo", &["one\ntwo"]),
-            ("one\n\ntwo", &["one", "two"]),
-            ("one\n \t\n\n \u{A0}\u{FEFF}two\n", &["one", "two\n"]),
-            ("one\n\u{A0}\ntwo", &["one\n\u{A0}\ntwo"]),
-            ("one\r\n\r\ntwo", &["one\r\n\r\ntwo"]),
-            ("\n\none\n\n", &["", "one", ""]),
-            ("\n\n\n", &["", ""]),
-            ("one\n\u{85}\n\n\u{85}", &["one\n\u{85}", "\u{85}"]),
-        ] {
-            assert_eq!(paragraphs(text), expected, "{text:?}");
-        }
-    }
 
     #[test]
     fn numbers_are_grouped() {

@@ -19,7 +19,9 @@ import { waitForAnswers } from './support/time';
 import { eventually, gate, writeUntil } from './support/waiting';
 
 const DIST = join(import.meta.dirname, '../dist');
-/** Compressed, with everything that an embed loads. */
+/** With gzip, of comments without markup. */
+const PLAIN_BYTES_MAX = 16_000;
+/** With Brotli, with everything that an embed loads. */
 const BYTES_MAX = 30_000;
 
 let stack: Stack;
@@ -600,6 +602,8 @@ test('a draft outlives a reload, and typing is no short cut of the page', async 
   await page.evaluate(() => {
     document.addEventListener('keydown', (event) => event.preventDefault());
   });
+  // Keys go nowhere before the form is seen.
+  await embed(page).getByLabel('Your comment').waitFor();
   await embed(page).getByLabel('Your comment').pressSequentially('Not yet');
   await page.reload();
   await eventually(async () =>
@@ -873,12 +877,62 @@ test('axe finds nothing serious, light and dark, on a desk and on phones', async
     }
 });
 
+test('comments have their Markdown, and are read before what draws it is there', async () => {
+  const post = await graph.createPost('Marked in the embed');
+  const text = 'With **strong** words, `code` and [the docs](https://example.org/docs).\n\n- one\n- two';
+  await graph.createComment(post, `${text} <b>typed</b> [x](javascript:alert(1)) https://example.org/a_b`);
+  const script = gate();
+  const { host } = new URL(stack.url);
+  const policy = [
+    `default-src 'none'; script-src http://${host}; connect-src http://${host} ws://${host}`,
+    `require-trusted-types-for 'script'; trusted-types 'none'`,
+  ].join('; ');
+  const headers = { 'content-security-policy': policy };
+  const page = await openSite(site.serve('/', { body: scriptFor(post), headers }), {}, (opened) =>
+    opened.route(/embed-markdown-/, async (route) => {
+      await script.opened;
+      await route.continue();
+    }),
+  );
+  const shown = embed(page).locator('.comment .text');
+  await shown.getByText('With **strong** words').waitFor();
+  await shown.getByRole('link', { name: 'https://example.org/a_b' }).waitFor();
+  script.open();
+  await shown.locator('strong', { hasText: 'strong' }).waitFor();
+  await waitForTexts(shown.locator('li'), [
+    'one',
+    'two <b>typed</b> [x](javascript:alert(1)) https://example.org/a_b',
+  ]);
+  for (const link of await shown.locator('a').all()) {
+    assert.match((await link.getAttribute('href')) ?? '', /^https:\/\/example\.org\//);
+    assert.equal(await link.getAttribute('rel'), 'nofollow ugc noopener noreferrer');
+    assert.equal(await link.getAttribute('target'), '_blank');
+  }
+  assert.equal(await shown.locator('a').count(), 2);
+  await closeSite(page);
+
+  const without = await openSite(site.serve('/', scriptFor(post)), {}, (opened) =>
+    opened.route(/embed-markdown-/, (route) => route.abort()),
+  );
+  await embed(without).getByText('With **strong** words').waitFor();
+  await closeSite(without);
+});
+
 test('all of it is small', async (context: TestContext) => {
-  const parts = (await readdir(join(DIST, 'assets'))).filter((name) => /^embed-.*\.js\.gz$/.test(name));
-  assert.equal(parts.length, 1);
-  const files = [join(DIST, 'embed.js.gz'), ...parts.map((name) => join(DIST, 'assets', name))];
-  const sizes = await Promise.all(files.map(async (file) => (await stat(file)).size));
-  const bytes = sizes.reduce((sum, size) => sum + size, 0);
-  context.diagnostic(`${sizes.join(' + ')} bytes with gzip`);
-  assert.ok(bytes < BYTES_MAX, `${bytes} bytes`);
+  const names = (await readdir(join(DIST, 'assets'))).filter((name) => /^embed-.*\.js$/.test(name));
+  const sizeOf = async (file: string) => (await stat(join(DIST, file))).size;
+  const sum = async (files: string[], kind: string) => {
+    const sizes = await Promise.all(files.map((file) => sizeOf(`${file}.${kind}`)));
+    context.diagnostic(`${files.join(', ')}: ${sizes.join(' + ')} bytes as ${kind}`);
+    return sizes.reduce((sum, size) => sum + size, 0);
+  };
+  const all = ['embed.js', ...names.map((name) => `assets/${name}`)];
+  assert.equal(all.length, 3);
+  const plain = await sum(
+    all.filter((file) => !file.includes('markdown')),
+    'gz',
+  );
+  assert.ok(plain < PLAIN_BYTES_MAX, `${plain} bytes`);
+  const marked = await sum(all, 'br');
+  assert.ok(marked < BYTES_MAX, `${marked} bytes`);
 });

@@ -363,8 +363,50 @@ test('while the comments service hangs the post is there, and its comments follo
   await page.locator('main').getByText('The text comes from another service.').waitFor();
   await page.locator('.posts li', { hasText: 'Half a page' }).waitFor();
   await page.getByText('The comments take longer than usual.').waitFor();
+  await waitForState(page, 'Reconnecting');
   await stack.kill('comments', 'SIGCONT');
   await waitForComments(page, ['From a service that slept']);
+  await waitForState(page, 'Live');
+  await closePage(page);
+});
+
+test('a page that is open says when the comments service hangs, and misses nothing', async (context) => {
+  // The gateway's own times for it are longer.
+  const quick = { SUBSCRIPTION_KEEP_ALIVE: '1s', SUBSCRIPTION_RETRY_TIME: '2s' };
+  const stack = await startStack({ ...PLAIN, ...quick });
+  context.after(() => stack.stop());
+  const graph = new Graph(stack.url);
+  const post = await graph.createPost('Hung in the middle');
+  await graph.createComment(post, 'Before');
+  const page = await openPage(browser, `${stack.url}posts/${post}`);
+  await waitForComments(page, ['Before']);
+  await waitForState(page, 'Live');
+  if (!(await stack.kill('comments', 'SIGSTOP'))) return context.skip('this stack is not ours to stop');
+  try {
+    await waitForState(page, 'Reconnecting');
+    await waitForComments(page, ['Before']);
+  } finally {
+    await stack.kill('comments', 'SIGCONT');
+  }
+  await graph.createCommentWhenItIsBack(post, 'After');
+  await waitForComments(page, ['After', 'Before']);
+  await waitForState(page, 'Live');
+  await closePage(page);
+});
+
+test('while the posts service hangs the page says so, does not claim to be live, and follows by itself', async (context) => {
+  const post = await graph.createPost('Behind a hung service');
+  await graph.createComment(post, 'There after all');
+  if (!(await stack.kill('posts', 'SIGSTOP'))) return context.skip('this stack is not ours to stop');
+  context.after(() => stack.kill('posts', 'SIGCONT'));
+  const page = await openPage(browser, `${stack.url}posts/${post}`, {}, waitForAnswers);
+  await page.getByText('The posts take longer than usual.').waitFor();
+  await page.getByText('The post and its comments take longer than usual.').waitFor();
+  await waitForState(page, 'Reconnecting');
+  await stack.kill('posts', 'SIGCONT');
+  await page.getByRole('heading', { level: 1, name: 'Behind a hung service' }).waitFor();
+  await waitForComments(page, ['There after all']);
+  await page.locator('.posts li', { hasText: 'Behind a hung service' }).waitFor();
   await waitForState(page, 'Live');
   await closePage(page);
 });

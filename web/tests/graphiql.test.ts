@@ -104,6 +104,33 @@ test('loads from its own host alone, and runs the first query and a subscription
   await closePage(page);
 });
 
+test('it wears the brand of the other pages, and the fonts of the device', async () => {
+  const page = await openGraphiql();
+  assert.equal(await page.title(), 'GraphiQL · Rejoinder');
+  const home = page.getByRole('link', { name: /Rejoinder/ });
+  assert.equal(await home.getAttribute('href'), '/');
+  assert.doesNotMatch(await page.locator('body').innerText(), /GraphiQL 5|GraphiQL Explorer/);
+  const live = await openPage(browser, stack.url);
+  const font = (shown: Page, selector: string) =>
+    shown
+      .locator(selector)
+      .first()
+      .evaluate((element) => getComputedStyle(element).fontFamily.split(',')[0]);
+  assert.equal(await font(page, '.home'), await font(live, '.brand-name'));
+  assert.match((await font(page, '.graphiql-container')) ?? '', /system-ui/);
+  // The editor's signs are a font of their own; no text font is loaded.
+  const fonts = await page.evaluate(async () => {
+    await document.fonts.ready;
+    return [...document.fonts].filter(({ status }) => status === 'loaded').map(({ family }) => family);
+  });
+  assert.deepEqual(
+    fonts.filter((family) => !/codicon/i.test(family)),
+    [],
+  );
+  await closePage(page);
+  await closePage(live);
+});
+
 test('the first tabs do what they say: what is written in one arrives in the other', async () => {
   const post = await graph.createPost('Newest of all');
   const page = await openGraphiql();

@@ -1,6 +1,8 @@
 // What readers write: links and a little Markdown, and nothing that a page should fear.
 
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
 import type { Browser, Page } from 'playwright-core';
@@ -127,6 +129,27 @@ describe('Markdown', () => {
       assert.equal(shown, text);
       assert.deepEqual(html.match(/<(?!\/?(p|a|span)\b)[^>]*>/g) ?? [], [], html);
     }
+  });
+
+  // pages/src/prose.rs reads the same file.
+  test('texts are drawn as the page service draws them', async () => {
+    const file = await readFile(join(import.meta.dirname, 'prose.json'), 'utf8');
+    const vectors = JSON.parse(file) as { text: string; html: string }[];
+    assert.ok(vectors.length > 50, `${vectors.length} texts`);
+    const differ = vectors
+      .map(({ text, html }) => ({ text, here: drawn(text).replaceAll('&#x27;', "'"), there: html }))
+      .filter(({ here, there }) => here !== there);
+    assert.deepEqual(differ, []);
+  });
+
+  test('there are no links in links', () => {
+    for (const text of [
+      '[![a](https://a.example/b.png)](https://c.example)',
+      '[<https://d.example>](https://e.example)',
+      '![a [b](https://f.example)](https://g.example)',
+      '[**![a](https://a.example)**](https://c.example)',
+    ])
+      assert.equal(drawn(text).match(/<a /g)?.length, 1, text);
   });
 
   test('headings do not break the outline, and images are not loaded', () => {
@@ -312,6 +335,13 @@ describe('the live page', () => {
         ['a >> nth=1', 'the docs'],
       ] as const)
         assert.equal(await place.locator(selector).textContent(), text, selector);
+      const gap = await place.evaluate((text) => {
+        const quote = text.querySelector('blockquote');
+        const before = quote?.previousElementSibling;
+        if (!quote || !before) return 0;
+        return quote.getBoundingClientRect().top - before.getBoundingClientRect().bottom;
+      });
+      assert.ok(gap > 4, `a quote keeps its distance: ${gap} px`);
       for (const link of await place.locator('a').all())
         assert.equal(await link.getAttribute('rel'), 'nofollow ugc noopener');
     }

@@ -232,6 +232,21 @@ test('a link of the list is named by its title, and exact times can be had witho
   }).format(new Date(read.createdAt));
   await when.getByText(exact).waitFor();
   await closePage(page);
+
+  // And by a finger: of the post, and of a comment.
+  await graph.createComment(post, 'Touched');
+  const touched = await openPage(browser, postUrl(post), PHONE);
+  await waitForState(touched, 'Live');
+  for (const time of [touched.locator('main .when').first(), touched.locator('.comment .when').first()]) {
+    const ago = await time.innerText();
+    await time.tap();
+    await time.getByText(/\d\d:\d\d/).waitFor();
+    const box = await time.boundingBox();
+    assert.ok((box?.height ?? 0) >= 24, `${box?.height} px are too low for a finger`);
+    await time.tap();
+    await time.getByText(ago).waitFor();
+  }
+  await closePage(touched);
 });
 
 test('the focus goes on with the reading: older posts', async () => {
@@ -293,6 +308,84 @@ test('names are not cut on a small screen, and counts do not move while a page l
   await graph.createComment(post, 'Another');
   await count.and(desk.locator('[data-changed]')).waitFor();
   for (const each of [page, desk]) await closePage(each);
+});
+
+/** Of two colours, by the bytes of their parts: https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio. */
+function contrastOf(one: readonly number[], other: readonly number[]): number {
+  const [low = 0, high = 0] = [one, other]
+    .map((bytes) => {
+      const [r = 0, g = 0, b = 0] = bytes.map((byte) =>
+        byte / 255 <= 0.04045 ? byte / 255 / 12.92 : ((byte / 255 + 0.055) / 1.055) ** 2.4,
+      );
+      return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    })
+    .sort((one, other) => one - other);
+  return (high + 0.05) / (low + 0.05);
+}
+
+test('names have colours of their own, the same everywhere, that can be read in both schemes', async () => {
+  const names = 'Ada Ben Cleo Dan Eva Finn Gus Hana Ines Jan Kim Leo Mia Nora Omar Pia'.split(' ');
+  const post = await graph.createPost('Many voices');
+  for (const name of [...names, 'Ada']) await graph.createComment(post, `By ${name}`, name);
+  for (const colorScheme of ['light', 'dark'] as const) {
+    const page = await openPage(browser, postUrl(post), { colorScheme });
+    await waitForState(page, 'Live');
+    const coloursOf = (name: string) =>
+      page
+        .locator('.comment')
+        .filter({ has: page.getByText(name, { exact: true }) })
+        .locator('.avatar')
+        .evaluateAll((all) => [...new Set(all.map((each) => getComputedStyle(each).backgroundColor))]);
+    const colours = (await Promise.all(names.map(coloursOf))).flat();
+    assert.equal(colours.length, names.length, 'a name has one colour');
+    assert.ok(new Set(colours).size >= names.length - 3, `${new Set(colours).size} colours`);
+    const painted = await page.locator('.avatar').evaluateAll((all) => {
+      const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
+      if (!canvas) throw new Error('no canvas');
+      return all.map((each) => {
+        const { color, backgroundColor } = getComputedStyle(each);
+        return [color, backgroundColor].map((colour) => {
+          canvas.fillStyle = colour;
+          canvas.fillRect(0, 0, 1, 1);
+          return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
+        });
+      });
+    });
+    const [low] = painted
+      .map(([letter = [], ground = []]) => contrastOf(letter, ground))
+      .sort((one, other) => one - other);
+    assert.ok((low ?? 0) >= 4.5, `contrast of ${low?.toFixed(2)}`);
+    await closePage(page);
+  }
+});
+
+test('the badge looks like a word, and a button that waits for words like a button', async () => {
+  const post = await graph.createPost('Looks');
+  for (const colorScheme of ['light', 'dark'] as const) {
+    const page = await openPage(browser, postUrl(post), { colorScheme });
+    await waitForState(page, 'Live');
+    const badge = await page.locator('.badge').evaluate((element) => {
+      const { borderTopWidth, backgroundColor, boxShadow } = getComputedStyle(element);
+      return { borderTopWidth, backgroundColor, boxShadow };
+    });
+    const plain = { borderTopWidth: '0px', backgroundColor: 'rgba(0, 0, 0, 0)', boxShadow: 'none' };
+    assert.deepEqual(badge, plain);
+    const button = page.getByRole('button', { name: 'Comment', exact: true });
+    assert.equal(await button.getAttribute('aria-disabled'), 'true');
+    const [letter = [], ground = [], paper = []] = await button.evaluate((element) => {
+      const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
+      if (!canvas) throw new Error('no canvas');
+      const { color, backgroundColor } = getComputedStyle(element);
+      return [color, backgroundColor, getComputedStyle(document.body).backgroundColor].map((colour) => {
+        canvas.fillStyle = colour;
+        canvas.fillRect(0, 0, 1, 1);
+        return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
+      });
+    });
+    assert.ok(contrastOf(letter, ground) >= 4.5, 'its word can be read');
+    assert.ok(contrastOf(ground, paper) >= 1.2, 'it stands out from the page');
+    await closePage(page);
+  }
 });
 
 test('on paper a post has its text and comments, and no buttons', async () => {

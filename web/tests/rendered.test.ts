@@ -7,10 +7,20 @@ import { after, before, test } from 'node:test';
 import type { Browser, Page } from 'playwright-core';
 
 import { seriousFaults } from './support/axe';
-import { closePage, launchBrowser, openPage, PHONE, waitForComments, waitForState } from './support/browser';
+import {
+  closePage,
+  launchBrowser,
+  openPage,
+  PHONE,
+  waitForComments,
+  waitForCount,
+  waitForFocus,
+  waitForState,
+  waitForTexts,
+} from './support/browser';
 import { Graph } from './support/graph';
 import { type Stack, startStack } from './support/stack';
-import { eventually, gate } from './support/waiting';
+import { eventually, type Gate, gate } from './support/waiting';
 
 /** Of all of a first visit, compressed. */
 const VISIT_BYTES_MAX = 170_000;
@@ -198,6 +208,49 @@ test('the comments begin where they will be when one can be written', async () =
   await closePage(page);
 });
 
+test('texts have their Markdown before the script, and nothing moves when it takes over', async () => {
+  const text = [
+    '# A heading',
+    'With **strong** words, `code` and https://example.org/a_b for you.\nAnother line.',
+    '> Quoted',
+    '- one\n- two\n  1. inner',
+    '```js\nconst a = "<b>";\n```',
+    '[the docs](https://example.org/docs "Docs") <b>as typed</b>',
+  ].join('\n\n');
+  const post = await graph.createPost('Marked before the script', text);
+  const first = await graph.createComment(post, text);
+  await graph.createComment(post, 'Plain, on\ntwo lines');
+  const mutation =
+    'mutation ($input: CreateCommentInput!) { createComment(input: $input) { comment { id } } }';
+  await graph.run(mutation, { input: { postId: post, parentId: first, text: 'An *answer*', author: 'Ben' } });
+  await graph.waitForCount(post, 3);
+  const elementsOf = (page: Page) =>
+    page
+      .locator('.content, .comment-body > .text, .reply-to, .comment-body > .unseen')
+      .evaluateAll((all) => all.map((each) => each.outerHTML.replace(/ (class|aria-hidden)=""/g, '')));
+  for (const window of [{}, PHONE]) {
+    const loaded = gate();
+    const page = await openPage(browser, postUrl(post), window, (opened) => holdScript(opened, loaded));
+    await page.locator('.comment li strong, .content strong').first().waitFor();
+    const [rendered, places] = [await elementsOf(page), await placesOf(page)];
+    assert.ok(rendered.join().includes('<em>answer</em>'), rendered.join());
+    assert.deepEqual(await seriousFaults(page), []);
+    loaded.open();
+    await waitForState(page, 'Live');
+    await eventually(async () => assert.deepEqual(await elementsOf(page), rendered));
+    for (const [index, place] of (await placesOf(page)).entries())
+      assert.ok(Math.abs(place - (places[index] ?? 0)) < 4, `${index}: ${place} after ${places[index]}`);
+    await closePage(page);
+  }
+});
+
+/** Where the parts of texts are, from the top. */
+function placesOf(page: Page): Promise<number[]> {
+  return page
+    .locator('.content > *, .comment, .comment-body > .text, .comment-body > .text > *')
+    .evaluateAll((all) => all.map((each) => each.getBoundingClientRect().top + scrollY));
+}
+
 test('the page shows what it has kept when the browser goes back, and then what is new', async () => {
   const post = await graph.createPost('Left and found again');
   await createComments(post, 2);
@@ -210,6 +263,137 @@ test('the page shows what it has kept when the browser goes back, and then what 
   await waitForComments(page, ['Meanwhile', 'Number 2', 'Number 1']);
   await page.getByRole('heading', { level: 1, name: 'Found again' }).waitFor();
   await closePage(page);
+});
+
+/** Holds the page's main script until the gate opens. */
+function holdScript(opened: Page, loaded: Gate): Promise<unknown> {
+  return opened.route('**/assets/main-*.js', async (route) => {
+    await loaded.opened;
+    await route.continue();
+  });
+}
+
+test('an older part of the comments stays when the script arrives, and is live', async () => {
+  const post = await graph.createPost('In parts', 'A paragraph.\n\n'.repeat(20));
+  const comments = await createComments(post, 45);
+  const [newest, second, third] = [comments.slice(0, 20), comments.slice(20, 40), comments.slice(40)];
+  for (const window of [{}, PHONE]) {
+    const loaded = gate();
+    let operations: string[] = [];
+    const page = await openPage(browser, postUrl(post), window, async (opened) => {
+      operations = operationsOf(opened);
+      await holdScript(opened, loaded);
+    });
+    await page.getByRole('link', { name: 'Older comments' }).click();
+    await waitForComments(page, second);
+    const address = page.url();
+    const target = page.locator('.comment', { hasText: 'Number 15' });
+    await target.scrollIntoViewIfNeeded();
+    const top = async () => (await target.boundingBox())?.y ?? 0;
+    const before = await top();
+    loaded.open();
+    await waitForState(page, 'Live');
+    await waitForComments(page, second);
+    assert.equal(page.url(), address);
+    assert.ok(Math.abs((await top()) - before) < 2, `${await top()} after ${before}`);
+    assert.ok(!operations.some((name) => /^(Start|PostComments$)/.test(name)), operations.join());
+
+    // What is new belongs to another part; what is shown is live.
+    const added = await graph.createComment(post, 'Brand new');
+    await waitForCount(page, '46 comments');
+    const shown = await target.getAttribute('id');
+    await graph.updateComment(shown?.replace('comment-', '') ?? '', 'Number 15, edited');
+    await page.locator('.comment', { hasText: 'Number 15, edited' }).waitFor();
+    await graph.updateComment(shown?.replace('comment-', '') ?? '', 'Number 15');
+    await waitForComments(page, second);
+    assert.doesNotMatch(await page.title(), /^\(/);
+
+    await page.getByRole('button', { name: 'Older comments' }).click();
+    await waitForComments(page, [...second, ...third]);
+    await page.getByRole('link', { name: 'Newest comments' }).click();
+    await waitForComments(page, ['Brand new', ...newest.slice(0, 19)]);
+    assert.equal(page.url(), postUrl(post));
+    await waitForFocus(page, '#comments-title');
+    // As far as it was loaded.
+    const beginsWithPart = () =>
+      eventually(async () => {
+        const shown = await page.locator('.comment-body > .text').allTextContents();
+        assert.deepEqual(shown.slice(0, second.length), second);
+      });
+    await page.goBack();
+    await beginsWithPart();
+    assert.equal(page.url(), address);
+    await page.reload();
+    await waitForState(page, 'Live');
+    await beginsWithPart();
+    await graph.deleteComment(added);
+    await waitForCount(page, '45 comments');
+    await closePage(page);
+  }
+});
+
+test('what one writes beside an older part of the comments, and what an address points to, is found', async () => {
+  const post = await graph.createPost('Written beside');
+  const comments = await createComments(post, 25);
+  const page = await openPage(browser, postUrl(post), { javaScriptEnabled: false });
+  const older = await page.getByRole('link', { name: 'Older comments' }).getAttribute('href');
+  await closePage(page);
+  const live = await openPage(browser, new URL(older ?? '', stack.url).href);
+  await waitForState(live, 'Live');
+  await waitForComments(live, comments.slice(20));
+  await live.getByLabel('Your comment').fill('Mine');
+  await live.getByRole('button', { name: 'Comment', exact: true }).click();
+  await live.getByText('Your comment is among the newest.').waitFor();
+  await waitForComments(live, comments.slice(20));
+  await live.getByRole('link', { name: 'Show it' }).click();
+  await live.locator('.comment:focus', { hasText: 'Mine' }).waitFor();
+  await waitForComments(live, ['Mine', ...comments.slice(0, 19)]);
+  assert.equal(new URL(live.url()).search, '');
+  await closePage(live);
+});
+
+test('an older part of the list of posts stays when the script arrives', async () => {
+  const titles: string[] = [];
+  for (let number = 1; number <= 45; number++) {
+    titles.unshift(`Listed ${number}`);
+    await graph.createPost(`Listed ${number}`);
+  }
+  const rows = (page: Page) => page.locator('.posts .row-title');
+  for (const window of [{}, PHONE]) {
+    const loaded = gate();
+    const page = await openPage(browser, stack.url, { ...window, javaScriptEnabled: false });
+    const older = await page.getByRole('link', { name: 'Older posts' }).getAttribute('href');
+    await closePage(page);
+    const live = await openPage(browser, new URL(older ?? '', stack.url).href, window, (opened) =>
+      holdScript(opened, loaded),
+    );
+    const second = (await rows(live).allTextContents()).slice();
+    assert.equal(second.length, 20);
+    assert.notEqual(second[0], titles[0]);
+    loaded.open();
+    await waitForState(live, 'Live');
+    const added = await graph.createPost('Not in this part');
+    await waitForTexts(rows(live), second);
+    assert.equal(new URL(live.url()).search, new URL(older ?? '', stack.url).search);
+
+    // Another way of reading it again leaves it where it is.
+    await live.evaluate(() => dispatchEvent(new Event('offline')));
+    await waitForState(live, 'Live');
+    await waitForTexts(rows(live), second);
+    await live.getByRole('button', { name: 'Older posts' }).click();
+    await eventually(async () => assert.ok((await rows(live).count()) > 20, 'more posts'));
+
+    // A post opens beside it, or in its place; the way back leads to the same part.
+    await live.getByRole('link', { name: second[3] ?? '', exact: true }).click();
+    await live.getByRole('heading', { level: 1, name: second[3] ?? '', exact: true }).waitFor();
+    await live.goBack();
+    await eventually(async () => assert.deepEqual((await rows(live).allTextContents()).slice(0, 20), second));
+    await live.getByRole('link', { name: 'Newest posts' }).click();
+    await eventually(async () => assert.equal((await rows(live).allTextContents())[0], 'Not in this part'));
+    await graph.deletePost(added);
+    await rows(live).filter({ hasText: 'Not in this part' }).waitFor({ state: 'detached' });
+    await closePage(live);
+  }
 });
 
 test('without the page service the page is as it was', async () => {

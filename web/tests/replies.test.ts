@@ -97,6 +97,22 @@ test('a reply is written below its comment, and stands there on every page', asy
   await Promise.all([closePage(anna), closePage(ben)]);
 });
 
+test('where a reply is written, the help for Markdown shows how it will look', async () => {
+  const post = await graph.createPost('Helped');
+  await graph.createComment(post, 'A question');
+  const page = await open(`/posts/${post}`, NARROW);
+  await waitForState(page, 'Live');
+  const question = comment(page, 'A question');
+  await question.getByRole('button', { name: /^Reply/ }).click();
+  await question.getByLabel(/^Your reply/).fill('An **answer**');
+  await question.getByText('Markdown works').click();
+  await question.getByRole('region', { name: 'Preview' }).locator('strong', { hasText: 'answer' }).waitFor();
+  assert.deepEqual(await seriousFaults(page), []);
+  await question.getByLabel(/^Your reply/).press('Control+Enter');
+  await page.locator('.comment[data-reply] strong', { hasText: 'answer' }).waitFor();
+  await closePage(page);
+});
+
 test('a reply whose comment is not there stands alone', async () => {
   const post = await graph.createPost('Alone');
   const early = await graph.createComment(post, 'Early', 'Early bird');
@@ -244,6 +260,56 @@ test('replies that cannot be counted are not asked for again and again', async (
   await eventually(async () => assert.equal(asked, before + 1));
   await page.getByLabel('Sort by').selectOption('Newest');
   await waitForComments(page, ['Second', 'First']);
+  await closePage(page);
+});
+
+test('where replies cannot be counted any more, the comments stay, with a word, and nobody asks again and again', async () => {
+  const post = await graph.createPost('Too many by now');
+  await graph.createComment(post, 'First');
+  await graph.createComment(post, 'Second');
+  const extensions = { code: 'OVERLOADED', reason: 'TOO_MANY_REPLIES' };
+  let [asked, isTooMuch] = [0, false];
+  let refuse = () => {};
+  const page = await openPage(browser, `${stack.url}posts/${post}?order=replies`, {}, async (opened) => {
+    await opened.routeWebSocket(/graphql/, (socket) => {
+      const server = socket.connectToServer();
+      socket.onMessage((text) => {
+        const { id, type, payload } = JSON.parse(String(text)) as {
+          id?: string;
+          type: string;
+          payload?: { query?: string };
+        };
+        const errors = [{ message: 'Too old.', extensions: { code: 'RESYNC_REQUIRED' } }];
+        if (type === 'subscribe' && payload?.query?.includes('commentChanges'))
+          refuse = () => socket.send(JSON.stringify({ id, type: 'error', payload: errors }));
+        server.send(text);
+      });
+    });
+    await opened.route('**/graphql', async (route) => {
+      const { operationName } = route.request().postDataJSON() as { operationName?: string };
+      if (!isTooMuch || operationName !== 'PostComments') return route.fallback();
+      asked++;
+      await route.fulfill({ json: { data: { post: null }, errors: [{ message: 'secret', extensions }] } });
+    });
+  });
+  await waitForState(page, 'Live');
+  await waitForComments(page, ['Second', 'First']);
+  isTooMuch = true;
+  refuse();
+  const failure = page.locator('main .failure');
+  await failure.getByText('What is new cannot be shown. There are too many replies to count.').waitFor();
+  assert.doesNotMatch((await failure.textContent()) ?? '', /by itself|secret/);
+  await waitForComments(page, ['Second', 'First']);
+  // The rest of the page goes on.
+  await graph.updatePost(post, 'Still live');
+  await page.getByRole('heading', { level: 1, name: 'Still live' }).waitFor();
+  assert.equal(asked, 1);
+
+  isTooMuch = false;
+  await failure.getByRole('button', { name: 'Try again' }).click();
+  await graph.createComment(post, 'Third');
+  await waitForComments(page, ['Third', 'Second', 'First']);
+  await failure.waitFor({ state: 'detached' });
   await closePage(page);
 });
 

@@ -13,6 +13,7 @@ import {
   PHONE,
   waitForComments,
   waitForState,
+  waitForTexts,
   waitForTitle,
 } from './support/browser';
 import { Graph } from './support/graph';
@@ -193,6 +194,49 @@ test('another order is no absence, and the oldest comments do not tell what was 
   await waitForTitle(page, /^Oldest first/);
   await page.getByLabel('Sort by').selectOption('Newest');
   await waitForList(page, ['Line 26', '↑ New', ...newest.slice(0, 19)]);
+  await closePage(page);
+});
+
+test('among replies the line stands between new and seen comments, and new replies to seen ones are marked', async () => {
+  const post = await graph.createPost('Answered meanwhile');
+  const reply = (parentId: string, text: string) =>
+    graph.run('mutation ($input: CreateCommentInput!) { createComment(input: $input) { comment { id } } }', {
+      input: { postId: post, parentId, text, author: 'Replier' },
+    });
+  const first = await graph.createComment(post, 'First question');
+  const second = await graph.createComment(post, 'Second question');
+  await reply(first, 'Answer that was seen');
+  const page = await openPage(browser, postUrl(post), {}, hideable);
+  await waitForState(page, 'Live');
+  await waitForList(page, ['Second question', 'First question', 'Answer that was seen']);
+  const marked = page.locator('.comment:has(> .comment-body > .meta .new-mark) > .comment-body > .text');
+
+  await hide(page, true);
+  await reply(second, 'New answer to the second');
+  const third = await graph.createComment(post, 'Third question');
+  await reply(third, 'Answer to a new one');
+  await reply(first, 'New answer to the first');
+  await waitForTitle(page, /^\(4\)/);
+  await hide(page, false);
+  await waitForList(page, [
+    'Third question',
+    'Answer to a new one',
+    '↑ New',
+    'Second question',
+    'New answer to the second',
+    'First question',
+    'Answer that was seen',
+    'New answer to the first',
+  ]);
+  await waitForTexts(marked, ['New answer to the second', 'New answer to the first']);
+  assert.deepEqual(await seriousFaults(page), []);
+
+  // Only replies came: there is no line, and they are marked.
+  await page.goto(`${stack.url}stats.html`);
+  await reply(first, 'Another answer');
+  await page.goto(postUrl(post));
+  await waitForTexts(marked, ['Another answer']);
+  assert.equal(await page.locator('.new-line').count(), 0);
   await closePage(page);
 });
 

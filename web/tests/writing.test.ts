@@ -85,6 +85,9 @@ test('Escape closes a form and throws nothing away', async () => {
   await page.keyboard.press('Escape');
   await page.getByRole('link', { name: 'New post' }).click();
   await waitForValue(page.getByLabel('Text'), 'A text that took an hour');
+  await page.reload();
+  await waitForValue(page.getByLabel('Title'), 'A title');
+  await waitForValue(page.getByLabel('Text'), 'A text that took an hour');
   await page.getByRole('button', { name: 'Discard' }).click();
   await waitForValue(page.getByLabel('Text'), '');
   await closePage(page);

@@ -52,12 +52,10 @@ async fn what_is_not_there_is_a_page_with_status_404() {
 #[tokio::test]
 async fn a_cursor_that_is_none_is_not_found() {
     let pages = pages().await;
-    for operation in ["OlderPosts", "OlderComments"] {
-        pages.graph.refuses(operation, "BAD_USER_INPUT");
-    }
-    for path in ["/?after=x".to_owned(), format!("/posts/{ID}?after=x")] {
-        is_not_found(&pages.text(&path, 404).await);
-    }
+    pages.graph.refuses("StartComments", "BAD_USER_INPUT");
+    is_not_found(&pages.text(&format!("/posts/{ID}?after=x"), 404).await);
+    pages.graph.refuses("Start", "BAD_USER_INPUT");
+    is_not_found(&pages.text("/?after=x", 404).await);
 }
 
 #[tokio::test]
@@ -103,17 +101,85 @@ async fn a_post_can_be_read_without_a_script() {
         Some("comment-00000000000000000000c0de")
     );
 
-    pages
+    let part = pages
         .text(&format!("/posts/{ID}?after=next%2Bcomment"), 200)
         .await;
-    let asked = pages.graph.asked("OlderComments");
-    assert_eq!(asked[0]["after"], "next+comment");
+    let after = |operation: &str, time: usize| pages.graph.asked(operation)[time]["after"].clone();
+    assert_eq!(after("StartComments", 0), json!(null));
+    assert_eq!(after("StartComments", 1), "next+comment");
+    assert_eq!(
+        after("Start", 1),
+        json!(null),
+        "the newest posts are beside"
+    );
+    // The live page starts from the same part.
+    assert!(part.contains("data-start"), "{part}");
     let list = html(&pages.text("/", 200).await);
     let older = list.iter().find(|it| it.attribute("rel") == Some("next"));
     let older = older.and_then(|it| it.attribute("href")).expect("a link");
     assert_eq!(older, "/?after=next%2Bpost");
     pages.text(older, 200).await;
-    assert_eq!(pages.graph.asked("OlderPosts")[0]["after"], "next+post");
+    assert_eq!(after("Start", 3), "next+post");
+}
+
+#[tokio::test]
+async fn replies_stand_below_their_comments_with_what_was_counted() {
+    let pages = Pages::start().await;
+    let comment = |number: u32, parent: Option<(u32, Option<&str>)>| {
+        let mut comment = comment_with(&format!("Text {number}"), &format!("Author {number}"));
+        comment["id"] = json!(format!("{number:024}"));
+        comment["createdAt"] = json!(format!("2026-01-02T04:04:0{number}.000Z"));
+        comment["parentId"] = json!(parent.map(|(id, _)| format!("{id:024}")));
+        let author = parent.and_then(|(_, author)| author);
+        comment["parent"] = json!(author.map(|author| json!({ "author": author })));
+        comment
+    };
+    let mut top = comment(1, None);
+    top["replyCount"] = json!(2);
+    top["reactions"] =
+        json!([{ "reaction": "SAD", "count": 1 }, { "reaction": "LIKE", "count": 1200 }]);
+    let comments = [
+        comment(6, Some((5, None))),
+        comment(4, Some((1, Some("Author 1")))),
+        comment(3, Some((9, Some("Author 9")))),
+        comment(2, Some((1, Some("Author 1")))),
+        top,
+    ];
+    let post = post_with("A title", "A text", "Ann");
+    let posts = list(std::slice::from_ref(&post), None);
+    pages
+        .graph
+        .answers("Start", &json!({ "posts": posts, "chosen": post }));
+    let discussion = json!({ "comments": list(&comments, None) });
+    pages
+        .graph
+        .answers("StartComments", &json!({ "chosen": discussion }));
+    let text = pages.text(&format!("/posts/{ID}"), 200).await;
+    let elements = html(&text);
+    let shown: Vec<_> = elements
+        .iter()
+        .filter(|it| it.name == "p" && it.attribute("class") == Some("text"))
+        .map(|it| it.text.as_str())
+        .collect();
+    assert_eq!(shown, ["Text 6", "Text 3", "Text 1", "Text 2", "Text 4"]);
+    let below = elements
+        .iter()
+        .filter(|it| it.attribute("data-reply").is_some());
+    assert_eq!(below.count(), 2);
+    for expected in [
+        r#"<p class="reply-to">In reply to a comment that is gone</p>"#,
+        r##"<p class="reply-to">In reply to <a href="#comment-000000000000000000000009">Author 9</a></p>"##,
+        r#"<p class="unseen">In reply to Author 1</p>"#,
+        r#"<span class="reply-count">2 replies</span>"#,
+        r#"<span class="unseen">Like</span><span class="reaction-count">1,200</span>"#,
+    ] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    let like = text.find("👍").expect("likes");
+    assert!(
+        like < text.find("😢").expect("sad"),
+        "in the live page's order"
+    );
 }
 
 #[tokio::test]

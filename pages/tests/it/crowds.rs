@@ -21,7 +21,7 @@ async fn a_crowd_on_one_page_is_one_request_to_the_graph() {
 #[tokio::test]
 async fn a_storm_of_different_pages_is_refused_at_once() {
     let pages = Pages::with(&["--renders-max=2", "--render-timeout=10m"]).await;
-    pages.graph.is_silent_about("OlderPosts");
+    pages.graph.is_silent_about("Start");
     let held = (0..2).map(|number| pages.request(&format!("/?after=held{number}")).send());
     let held: Vec<_> = held.map(tokio::spawn).collect();
     pages.graph.waits_for(2).await;
@@ -32,7 +32,7 @@ async fn a_storm_of_different_pages_is_refused_at_once() {
         assert_eq!(response.status(), 503);
         assert_eq!(response.headers()["retry-after"], "5");
     }
-    assert_eq!(pages.graph.asked("OlderPosts").len(), 2);
+    assert_eq!(pages.graph.asked("Start").len(), 2);
     // What needs nothing of the graph needs no room: without `robots.txt`, crawlers leave the whole site alone.
     for (path, status) in [("/robots.txt", 200), ("/new", 200), ("/nowhere", 404)] {
         pages.text(path, status).await;

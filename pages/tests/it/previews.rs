@@ -60,10 +60,6 @@ async fn older_parts_are_not_indexed() {
         let elements = html(&pages.text(&path, 200).await);
         assert_eq!(content(&elements, "name", "robots"), Some("noindex"));
         assert_eq!(content(&elements, "rel", "canonical"), None);
-        let root = elements
-            .iter()
-            .find(|it| it.attribute("id") == Some("root"));
-        assert_eq!(root.and_then(|it| it.attribute("data-start")), None);
     }
 }
 

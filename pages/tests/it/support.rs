@@ -252,7 +252,6 @@ pub fn list(nodes: &[Value], next: Option<&str>) -> Value {
 pub fn tell_of(graph: &Graph, post: &Value, comment: &Value) {
     let posts = list(std::slice::from_ref(post), Some("next+post"));
     graph.answers("Start", &json!({ "posts": posts, "chosen": post }));
-    graph.answers("OlderPosts", &json!({ "posts": posts }));
     graph.answers("PostsFeed", &json!({ "posts": posts }));
     graph.answers(
         "Sitemap",
@@ -261,7 +260,6 @@ pub fn tell_of(graph: &Graph, post: &Value, comment: &Value) {
     let comments = list(std::slice::from_ref(comment), Some("next+comment"));
     let discussion = json!({ "id": ID, "commentChangesCursor": "x", "comments": comments });
     graph.answers("StartComments", &json!({ "chosen": discussion }));
-    graph.answers("OlderComments", &json!({ "chosen": discussion }));
     let mut commented = post.clone();
     commented["comments"] = comments;
     graph.answers("CommentsFeed", &json!({ "post": commented }));

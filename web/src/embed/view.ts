@@ -195,7 +195,7 @@ export class View {
     meta.append(name, ' ', link);
     if (edited) meta.append(' ', 'edited');
     const body = element('div', 'text', { part: 'text', lang: '', dir: 'auto' });
-    body.append(...nodesOf(text));
+    body.append(...nodesOf(text, () => body.replaceChildren(...nodesOf(text, () => {}))));
     item.toggleAttribute('data-new', this.#arrived.has(id));
     // What has the focus is drawn again.
     const hadFocus = item.contains((item.getRootNode() as ShadowRoot | Document).activeElement);

@@ -15,7 +15,7 @@ import { placeOfNow, returnTo } from './place';
 import { PostList } from './PostList';
 import { PostPage } from './PostPage';
 import { navigate, redirect, wentByItself } from './route';
-import { useRoute } from './useRoute';
+import { usePostsAfter, useRoute } from './useRoute';
 import { isWide, listenToWidth } from './wide';
 
 /** Few readers need it. */
@@ -29,7 +29,8 @@ export function App() {
 
   // Beside the list there is room for a post: the newest, at its own address. It stays when newer ones come, so
   // that nobody's reading or writing is taken away.
-  const beside = route.at === 'list' && hasRoom && newest ? newest : undefined;
+  const isPart = usePostsAfter() !== undefined;
+  const beside = route.at === 'list' && hasRoom && !isPart && newest ? newest : undefined;
   useLayoutEffect(() => {
     if (beside !== undefined) redirect({ at: 'post', id: newestKnown() ?? beside });
   }, [beside]);
@@ -82,7 +83,8 @@ export function App() {
               <NotFound wasThere={false} />
             </article>
           )}
-          {route.at === 'list' && newest === null && <NothingYet />}
+          {route.at === 'list' && isPart && <ToChoose />}
+          {route.at === 'list' && !isPart && newest === null && <NothingYet />}
         </main>
       </div>
       <footer className="foot">
@@ -93,6 +95,15 @@ export function App() {
 }
 
 const backToList = () => redirect({ at: 'list' });
+
+/** Beside an older part of the list: none of its posts is the one to begin with. */
+function ToChoose() {
+  return (
+    <div className="quiet-page">
+      <p>Choose a post to read it here.</p>
+    </div>
+  );
+}
 
 function NothingYet() {
   return (

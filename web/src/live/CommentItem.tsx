@@ -28,6 +28,8 @@ interface CommentItemProps {
   isBelow: boolean;
   /** It arrived while the page was open. */
   isNew: boolean;
+  /** It came while the reader was elsewhere, and the line does not tell. */
+  isUnseen: boolean;
   /** The address points to it. */
   isTarget: boolean;
   /** It was deleted while somebody edited it here, or wrote a reply. */
@@ -43,7 +45,8 @@ interface CommentItemProps {
 }
 
 export const CommentItem = memo(function CommentItem(props: CommentItemProps) {
-  const { comment, postId, isBelow, isNew, isTarget, isGone, sending, onWriting, onHeld, onHandOver } = props;
+  const { comment, postId, isBelow, isNew, isUnseen, isTarget, isGone, sending } = props;
+  const { onWriting, onHeld, onHandOver } = props;
   const [editing, setEditing] = useState(false);
   const [remove] = useMutation(DeleteCommentDocument);
   const editButton = useFocusBack(editing);
@@ -122,6 +125,7 @@ export const CommentItem = memo(function CommentItem(props: CommentItemProps) {
               <span className="name">{comment.author}</span>
               <When time={comment.createdAt} />
               {comment.edited && <span>edited</span>}
+              {isUnseen && <span className="new-mark">New</span>}
               {!editing && !isGone && (
                 <span className="actions">
                   {comment.parentId == null && (

@@ -12,7 +12,8 @@ import {
   type PostCommentsQuery,
 } from './graph/generated';
 import { COMMENTS_PAGE } from './graph/pageSizes';
-import { readComments, readOlderComments } from './graph/read';
+import { commentsName, readComments, readOlderComments } from './graph/read';
+import { Newest } from './Newest';
 import { NewLine } from './NewLine';
 import { CommentsSkeleton, Failure, Slow } from './Notices';
 import { placeOfNow, returnTo } from './place';
@@ -24,9 +25,9 @@ import { threads } from './threads';
 import { useOlder } from './useOlder';
 import { useOwnReactions } from './useOwnReactions';
 import { useReading } from './useReading';
-import { useCommentOrder } from './useRoute';
+import { useCommentOrder, useCommentsAfter } from './useRoute';
 import { useTarget } from './useTarget';
-import { lineIndex, useUnseen } from './useUnseen';
+import { newIn, useUnseen } from './useUnseen';
 import { useVisible } from './useVisible';
 import { areSame, withGone } from './withGone';
 
@@ -49,12 +50,13 @@ export function Comments({ post }: { post: OpenPostFragment }) {
   const head = useRef<HTMLDivElement>(null);
   const headVisible = useVisible(head);
   const order = useCommentOrder();
+  const after = useCommentsAfter(post.id);
   const read = useCallback(() => readComments(post.id, order), [post.id, order]);
   const variables = { id: post.id, first: COMMENTS_PAGE, orderBy: order };
   const { data, error, isSlow, retry } = useReading(
     PostCommentsDocument,
     variables,
-    `comments ${post.id} ${order}`,
+    commentsName(post.id, order, after),
     read,
   );
   const discussion = data?.post;
@@ -62,7 +64,8 @@ export function Comments({ post }: { post: OpenPostFragment }) {
   const there = discussion?.comments.edges.map((edge) => edge.node as CommentPartsFragment);
   if (elsewhere !== undefined && there?.some(({ id }) => id === elsewhere)) setElsewhere(undefined);
   const hasOlder = discussion?.comments.pageInfo.hasNextPage ?? false;
-  const unseen = useUnseen(post.id, there, hasOlder, order, headVisible);
+  // An older part does not tell what is new.
+  const unseen = useUnseen(post.id, after === undefined ? there : undefined, hasOlder, order, headVisible);
   const sending = useSending(post.id, there ?? []);
   const isBelow = ({ parentId }: Outgoing) => there?.some(({ id }) => id === parentId) ?? false;
   const onArrived = useCallback((id: string) => setArrived((before) => withOneMore(before, id)), []);
@@ -93,8 +96,13 @@ export function Comments({ post }: { post: OpenPostFragment }) {
       )}
       {elsewhere !== undefined && there && (
         <p className="held" role="status">
-          Your comment is {order === 'OLDEST_FIRST' ? 'at the end' : 'further down'}.{' '}
-          <a href={`#comment-${elsewhere}`}>Show it</a>
+          Your comment is{' '}
+          {after !== undefined
+            ? 'among the newest'
+            : order === 'OLDEST_FIRST'
+              ? 'at the end'
+              : 'further down'}
+          . <a href={`#comment-${elsewhere}`}>Show it</a>
         </p>
       )}
       {unseen.count > 0 && !headVisible && (
@@ -110,11 +118,13 @@ export function Comments({ post }: { post: OpenPostFragment }) {
         {arrived.count > 0 &&
           `${arrived.count} new ${arrived.count === 1 ? 'comment' : 'comments'} since you opened the post`}
       </p>
+      {after !== undefined && <Newest of="comments" to={{ at: 'post', id: post.id }} />}
       <SendingComments shown={sending.filter((entry) => !isBelow(entry))} onHandOver={setHanded} />
       {discussion ? (
         <Discussion
-          key={order}
+          key={`${order} ${after ?? ''}`}
           discussion={discussion}
+          after={after}
           recent={arrived.recent}
           sending={sending.filter(isBelow)}
           line={unseen.line}
@@ -136,6 +146,8 @@ export function Comments({ post }: { post: OpenPostFragment }) {
 
 interface DiscussionProps {
   discussion: NonNullable<PostCommentsQuery['post']>;
+  /** The cursor after which the list begins; without one, with the newest. */
+  after: string | undefined;
   recent: ReadonlySet<string>;
   /** The replies that are on their way to a comment of the list, newest first. */
   sending: readonly Outgoing[];
@@ -146,7 +158,8 @@ interface DiscussionProps {
   onHandOver: (text: string) => void;
 }
 
-function Discussion({ discussion, recent, sending, line, onArrived, onHeld, onHandOver }: DiscussionProps) {
+function Discussion(props: DiscussionProps) {
+  const { discussion, after, recent, sending, line, onArrived, onHeld, onHandOver } = props;
   const { id } = discussion;
   const { hasNextPage, endCursor } = discussion.comments.pageInfo;
   const list = useRef<HTMLOListElement>(null);
@@ -155,14 +168,19 @@ function Discussion({ discussion, recent, sending, line, onArrived, onHeld, onHa
 
   // Where to follow from: as it was first read. The subscription itself knows where it goes on.
   const [cursor] = useState(discussion.commentChangesCursor);
-  useEffect(() => followComments(id, cursor, onArrived), [id, cursor, onArrived]);
+  const [ended, setEnded] = useState<unknown>();
+  const isFollowed = ended === undefined;
+  useEffect(
+    () => (isFollowed ? followComments(id, cursor, onArrived, setEnded) : undefined),
+    [id, cursor, onArrived, isFollowed],
+  );
 
   useEffect(() => {
     const place = placeOfNow();
     if (place) returnTo(place);
   }, []);
 
-  useOwnReactions(id, useCommentOrder(), discussion.comments.edges.length);
+  useOwnReactions(id, useCommentOrder(), after, discussion.comments.edges.length);
 
   // A comment that is being edited, or replied to, stays when somebody else deletes it.
   const [written, setWritten] = useState<readonly CommentPartsFragment[]>([]);
@@ -181,10 +199,7 @@ function Discussion({ discussion, recent, sending, line, onArrived, onHeld, onHa
   if (!areSame(comments, before)) setBefore(comments.map((comment) => comment.id));
 
   const placed = threads(comments);
-  const newAt = lineIndex(
-    placed.map(({ comment }) => comment),
-    line,
-  );
+  const { lineAt, marked } = newIn(placed, line);
 
   return (
     <>
@@ -193,16 +208,24 @@ function Discussion({ discussion, recent, sending, line, onArrived, onHeld, onHa
           The comment that this address points to is not here any more.
         </p>
       )}
-      {comments.length === 0 && <p className="empty">No comments yet. Yours could be the first.</p>}
+      {!isFollowed && <Failure what="What is new" error={ended} onRetry={() => setEnded(undefined)} />}
+      {comments.length === 0 && (
+        <p className="empty">
+          {after === undefined
+            ? 'No comments yet. Yours could be the first.'
+            : 'There are no older comments.'}
+        </p>
+      )}
       <ol className="comment-list" ref={list}>
         {placed.map(({ comment, isBelow }, index) => (
           <Fragment key={comment.id}>
-            {index === newAt && <NewLine isAbove={line !== undefined && !isAfter(comment, line)} />}
+            {index === lineAt && <NewLine isAbove={line !== undefined && !isAfter(comment, line)} />}
             <CommentItem
               comment={comment}
               isBelow={isBelow}
               postId={id}
               isNew={recent.has(comment.id)}
+              isUnseen={marked.has(comment.id)}
               isTarget={comment.id === target}
               isGone={gone.includes(comment)}
               sending={repliesTo(comment, sending)}

@@ -6,14 +6,16 @@ import { Ago } from './Ago';
 import { followPost } from './graph/follow';
 import { PostsDocument, type PostSummaryFragment } from './graph/generated';
 import { POSTS_PAGE } from './graph/pageSizes';
-import { isContentStale, readList, readOlderPosts } from './graph/read';
+import { isContentStale, postsName, readList, readOlderPosts } from './graph/read';
 import { rereadPostSoon } from './graph/reread';
 import { Link } from './Link';
+import { Newest } from './Newest';
 import { Failure, ListSkeleton, Slow } from './Notices';
 import { placeOfNow, returnTo } from './place';
 import { Found, SearchField } from './Search';
 import { useOlder } from './useOlder';
 import { useReading } from './useReading';
+import { usePostsAfter } from './useRoute';
 import { useVisible } from './useVisible';
 
 interface PostListProps {
@@ -23,9 +25,11 @@ interface PostListProps {
 }
 
 export function PostList({ open, onNewest }: PostListProps) {
-  const { data, error, isSlow, retry } = useReading(PostsDocument, { first: POSTS_PAGE }, 'posts', readList);
+  const after = usePostsAfter();
+  const variables = { first: POSTS_PAGE };
+  const { data, error, isSlow, retry } = useReading(PostsDocument, variables, postsName(after), readList);
   const posts = data?.posts.edges.map((edge) => edge.node as PostSummaryFragment) ?? [];
-  const newest = data && (posts[0]?.id ?? null);
+  const newest = data && after === undefined ? (posts[0]?.id ?? null) : undefined;
   useEffect(() => {
     if (newest !== undefined) onNewest(newest);
   }, [newest, onNewest]);
@@ -50,7 +54,7 @@ export function PostList({ open, onNewest }: PostListProps) {
           {isSlow && <Slow what="The posts" />}
         </>
       )}
-      {data && posts.length === 0 && (
+      {data && posts.length === 0 && after === undefined && (
         <p className="empty">
           Nothing here yet. <Link to={{ at: 'new' }}>Write the first post.</Link>
         </p>
@@ -60,6 +64,7 @@ export function PostList({ open, onNewest }: PostListProps) {
           <Row key={post.id} post={post} isOpen={post.id === open} />
         ))}
       </ul>
+      {after !== undefined && <Newest of="posts" to={{ at: 'list' }} />}
       {older.error !== undefined && <Failure what="Older posts" error={older.error} onRetry={older.load} />}
       {older.error === undefined && hasNextPage && (
         <button type="button" className="more" aria-disabled={older.isLoading} onClick={older.load}>

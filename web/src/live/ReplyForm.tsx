@@ -10,6 +10,7 @@ import { dropDraft, keepDraft, readDraft } from './drafts';
 import type { CommentPartsFragment } from './graph/generated';
 import { sendOnShortcut } from './keys';
 import { send } from './outbox';
+import { MarkdownHelp } from './prose/MarkdownHelp';
 import { charsOf, cleaned, COMMENT_CHARS_MAX, isBlank } from './text';
 
 interface ReplyFormProps {
@@ -81,6 +82,7 @@ export function ReplyForm({ parent, postId, isGone, onDone, onHandOver }: ReplyF
         </>
       )}
       <Counter id={`reply-room-${parent.id}`} text={text} max={COMMENT_CHARS_MAX} />
+      <MarkdownHelp text={text} />
       {isFull && (
         <p className="form-error" role="alert">
           Too many of your comments wait to be sent. This one is still here.

@@ -46,6 +46,11 @@ export function orderBy(parameter: string | null): void {
   go(() => history.replaceState(entry, '', `${location.pathname}${search}`));
 }
 
+/** Leaves an older part of the comments for the newest, at the comment that the address points to. */
+export function toNewest(): void {
+  go(() => history.replaceState(null, '', `${location.pathname}${location.hash}`));
+}
+
 /** Whether the page went here by itself. */
 export function wentByItself(): boolean {
   return (history.state as Entry | null)?.byItself === true;

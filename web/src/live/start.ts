@@ -6,7 +6,6 @@ import './style/post.css';
 import './style/controls.css';
 import './style/prose.css';
 import './style/print.css';
-import { loadAhead } from './prose/ahead';
+import './prose/ahead';
 
 void import('./main');
-loadAhead();

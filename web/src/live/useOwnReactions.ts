@@ -7,8 +7,13 @@ import { client } from './graph/client';
 import { type CommentOrder, OwnReactionFragmentDoc, OwnReactionsDocument } from './graph/generated';
 import { LARGEST_PAGE } from './graph/pageSizes';
 
-/** Reads again whenever more comments are loaded, and when the reader signs in. */
-export function useOwnReactions(postId: string, orderBy: CommentOrder, loaded: number): void {
+/** `begin`: the cursor after which the list begins. Reads again whenever more comments are loaded, and when the reader signs in. */
+export function useOwnReactions(
+  postId: string,
+  orderBy: CommentOrder,
+  begin: string | undefined,
+  loaded: number,
+): void {
   const session = useSession();
   const reader = session?.ids.join(' ');
   // What arrives one by one is new, and has none.
@@ -19,20 +24,21 @@ export function useOwnReactions(postId: string, orderBy: CommentOrder, loaded: n
     if (reader === undefined || !hasSome) return;
     let stopped = false;
     // Without them the buttons still work.
-    read(postId, orderBy, pages, () => stopped).catch(() => {});
+    read(postId, orderBy, begin ?? null, pages, () => stopped).catch(() => {});
     return () => {
       stopped = true;
     };
-  }, [postId, orderBy, pages, hasSome, reader]);
+  }, [postId, orderBy, begin, pages, hasSome, reader]);
 }
 
 async function read(
   id: string,
   orderBy: CommentOrder,
+  begin: string | null,
   pages: number,
   isStopped: () => boolean,
 ): Promise<void> {
-  let after: string | null = null;
+  let after = begin;
   for (let page = 0; page < pages; page++) {
     const variables: { id: string; first: number; after: string | null; orderBy: CommentOrder } = {
       id,

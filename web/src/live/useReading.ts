@@ -46,7 +46,11 @@ export function useReading<Data, Variables extends OperationVariables>(
     let stopped = false;
     let attempt = 0;
     let timer: ReturnType<typeof setTimeout> | undefined;
-    const slow = setTimeout(() => setSlow(true), SLOW_AFTER_MS);
+    const slow = setTimeout(() => {
+      setSlow(true);
+      // What is not there is not live, though other things are.
+      connection.markInterrupted(identity, true);
+    }, SLOW_AFTER_MS);
     const start = () => {
       readOnce(name, read).then(
         () => {},

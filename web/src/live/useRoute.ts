@@ -4,6 +4,7 @@ import { useSyncExternalStore } from 'react';
 
 import { orderOf } from './commentOrder';
 import type { CommentOrder } from './graph/generated';
+import { commentsAfter, postsAfter } from './part';
 import { commentOf, type Route, routeOf, wentByItself } from './route';
 
 export function useRoute(): Route {
@@ -20,6 +21,16 @@ export function useTargetComment(): string | undefined {
 /** The order of comments that the address names. */
 export function useCommentOrder(): CommentOrder {
   return orderOf(useSyncExternalStore(listen, () => location.search));
+}
+
+/** The cursor after which the list of posts begins; without one, with the newest. */
+export function usePostsAfter(): string | undefined {
+  return useSyncExternalStore(listen, postsAfter);
+}
+
+/** The cursor after which a post's comments begin. */
+export function useCommentsAfter(postId: string): string | undefined {
+  return useSyncExternalStore(listen, () => commentsAfter(postId));
 }
 
 function listen(changed: () => void): () => void {

@@ -7,7 +7,9 @@ import { client } from './graph/client';
 import { PostCommentsDocument, type PostCommentsQuery } from './graph/generated';
 import { COMMENTS_PAGE, LARGEST_PAGE } from './graph/pageSizes';
 import { readComment, readOlderComments } from './graph/read';
+import { commentsAfter } from './part';
 import { placeOfNow } from './place';
+import { toNewest } from './route';
 import { useTargetComment } from './useRoute';
 
 /** A comment that is further back is not looked for. */
@@ -38,10 +40,17 @@ export function useTarget({ id: postId }: Discussion): { target: string | undefi
   return { target, isMissing: target !== undefined && missing === target };
 }
 
-/** Loads older comments until the one is there; tells whether it is. */
+/**
+ * Loads older comments until the one is there; tells whether it is. In an older part of the list it may be before all
+ * that can be loaded: the list begins with the newest then, and is searched again.
+ */
 async function find(postId: string, target: string, isStopped: () => boolean): Promise<boolean> {
   if (isLoaded(postId, target)) return true;
   if ((await readComment(target)) !== postId) return false;
+  if (commentsAfter(postId) !== undefined) {
+    if (!isStopped()) toNewest();
+    return true;
+  }
   for (let page = 0; page < PAGES_MAX && !isStopped(); page++) {
     const { hasNextPage, endCursor } = discussionOf(postId)?.comments.pageInfo ?? {};
     if (!hasNextPage) return false;

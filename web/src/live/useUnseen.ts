@@ -5,6 +5,7 @@ import { useEffect, useState, useSyncExternalStore } from 'react';
 import type { CommentOrder } from './graph/generated';
 import { wasSentHere } from './outbox';
 import { isAfter, keepSeen, type Mark, newestOf, readSeen } from './seen';
+import type { Placed } from './threads';
 import { countUnseen } from './title';
 
 interface Unseen {
@@ -70,13 +71,33 @@ export function useUnseen(
   return { count: unseen.length, isMore, line: unseen.length > 0 ? since : line };
 }
 
-/** Where the line between seen and new comments stands: before this index. Undefined where there is no such place. */
-export function lineIndex(comments: readonly Mark[], line: Mark | undefined): number | undefined {
-  if (!line) return undefined;
-  const areNew = comments.map((each) => isAfter(each, line));
-  const changes = areNew.flatMap((isNew, index) => (index > 0 && isNew !== areNew[index - 1] ? [index] : []));
-  return changes.length === 1 ? changes[0] : undefined;
+/**
+ * Where the line between seen and new comments stands: before this index, undefined where there is no such place. What is
+ * new and not to be known by the line is marked by itself: replies below older comments, and comments in another order.
+ */
+export function newIn(
+  placed: readonly Placed<Mark>[],
+  line: Mark | undefined,
+): { lineAt: number | undefined; marked: ReadonlySet<string> } {
+  if (!line) return NOTHING_NEW;
+  const tops = placed.flatMap(({ comment, isBelow }, index) =>
+    isBelow ? [] : [{ index, isNew: isAfter(comment, line) }],
+  );
+  const changes = tops.filter(({ isNew }, place) => place > 0 && isNew !== tops[place - 1]?.isNew);
+  let isBelowNew = false;
+  const marked = placed.filter(({ comment, isBelow }) => {
+    const isNew = isAfter(comment, line);
+    if (!isBelow) isBelowNew = isNew;
+    const isTold = changes.length === 1 && isBelowNew;
+    return isNew && !wasSentHere(comment.id) && !isTold && (isBelow || changes.length > 1);
+  });
+  return {
+    lineAt: changes.length === 1 ? changes[0]?.index : undefined,
+    marked: new Set(marked.map(({ comment }) => comment.id)),
+  };
 }
+
+const NOTHING_NEW = { lineAt: undefined, marked: new Set<string>() };
 
 function onVisibility(changed: () => void): () => void {
   document.addEventListener('visibilitychange', changed);

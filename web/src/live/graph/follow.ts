@@ -3,7 +3,7 @@
 import type { ApolloClient, Observable } from '@apollo/client';
 import { SUBSCRIPTION_INTERRUPTED } from 'rejoinder-client';
 
-import { hasCode } from '../words';
+import { hasCode, isTriedAgain } from '../words';
 import { client, connection } from './client';
 import { retryDelay } from './connection';
 import { CommentChangesDocument, PostAddedDocument, PostUpdatedDocument } from './generated';
@@ -42,9 +42,14 @@ export function followPost(id: string): Stop {
 
 /**
  * A post's comments follow their changes from the cursor that was read with them; `arrived` hears
- * of the new ones.
+ * of the new ones, and `ended` why they are not followed any more, though they are there.
  */
-export function followComments(postId: string, cursor: string, arrived: (commentId: string) => void): Stop {
+export function followComments(
+  postId: string,
+  cursor: string,
+  arrived: (commentId: string) => void,
+  ended: (error: unknown) => void,
+): Stop {
   let after = cursor;
   return follow({
     open: () => client.subscribe({ query: CommentChangesDocument, variables: { postId, after } }),
@@ -66,6 +71,7 @@ export function followComments(postId: string, cursor: string, arrived: (comment
       if (cursor !== undefined) after = cursor;
       return cursor !== undefined;
     },
+    ended,
   });
 }
 
@@ -85,13 +91,15 @@ export interface Followed<Data> {
   gap?: () => void;
   /** After the subscription has ended: reads what is followed, and tells whether it is still there. */
   reread: () => Promise<boolean>;
+  /** It cannot be read, and nothing but the reader can help. Without this it is tried again all the same. */
+  ended?: (error: unknown) => void;
 }
 
 /**
  * Follows until it is stopped, or what is followed is gone: a subscription that ended, for whatever
  * reason, is opened again after a new reading. Until then the page does not say that it is live.
  */
-export function follow<Data>({ open, event, gap, reread }: Followed<Data>): Stop {
+export function follow<Data>({ open, event, gap, reread, ended }: Followed<Data>): Stop {
   const identity = {};
   let stopped = false;
   let attempt = 0;
@@ -114,8 +122,13 @@ export function follow<Data>({ open, event, gap, reread }: Followed<Data>): Stop
   const tryAgain = () => {
     if (stopped) return;
     connection.markInterrupted(identity, true);
-    timer = setTimeout(() => reread().then(goOn, tryAgain), attempt === 0 ? 0 : retryDelay(attempt - 1));
+    timer = setTimeout(() => reread().then(goOn, failed), attempt === 0 ? 0 : retryDelay(attempt - 1));
     attempt++;
+  };
+  const failed = (error: unknown) => {
+    if (stopped || !ended || isTriedAgain(error)) return tryAgain();
+    connection.markInterrupted(identity, false);
+    ended(error);
   };
   const goOn = (isThere: boolean) => {
     connection.markInterrupted(identity, false);

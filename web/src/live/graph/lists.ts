@@ -4,6 +4,7 @@ import type { Reference } from '@apollo/client';
 
 import { client } from './client';
 import { type CommentOrder, CommentPartsFragmentDoc, PostDocument } from './generated';
+import { lacksNewest } from './parts';
 
 interface CachedEdge {
   __typename?: string;
@@ -22,12 +23,14 @@ interface CachedConnection {
  */
 export function insertComment(postId: string, commentId: string): boolean {
   const post = client.cache.identify({ __typename: 'Post', id: postId });
-  return post !== undefined && insertByCreation(post, 'comments', { __typename: 'Comment', id: commentId });
+  const comment = { __typename: 'Comment', id: commentId };
+  return post !== undefined && insertByCreation(post, 'comments', comment, lacksNewest(postId));
 }
 
-/** Adds a post to the list of posts. */
+/** Adds a post to the list of posts, where that has the newest. */
 export function insertPost(postId: string): void {
-  change(() => void insertByCreation('ROOT_QUERY', 'posts', { __typename: 'Post', id: postId }));
+  const post = { __typename: 'Post', id: postId };
+  change(() => void insertByCreation('ROOT_QUERY', 'posts', post, lacksNewest()));
 }
 
 /** Takes the lists of a post's comments in other orders out of the cache. */
@@ -113,7 +116,12 @@ function evict(entity: { __typename: string; id: string }): void {
   client.cache.gc();
 }
 
-function insertByCreation(owner: string, field: string, item: { __typename: string; id: string }): boolean {
+function insertByCreation(
+  owner: string,
+  field: string,
+  item: { __typename: string; id: string },
+  isPart: boolean,
+): boolean {
   return client.cache.modify<Record<string, CachedConnection>>({
     id: owner,
     fields: {
@@ -132,13 +140,15 @@ function insertByCreation(owner: string, field: string, item: { __typename: stri
         };
         const next = list.edges.findIndex((edge) => comesAfter(edge.node));
         let at = next < 0 ? list.edges.length : next;
-        // After all that is loaded: it comes with its own page, but a reply may stand below its parent before that.
-        if (next < 0 && list.pageInfo?.hasNextPage) {
+        // Before or after all that is loaded: it comes with its own page, but a reply may stand below its parent before
+        // that.
+        const isBefore = isPart && next === 0;
+        if (isBefore || (next < 0 && list.pageInfo?.hasNextPage)) {
           const parent = readField<string>('parentId', node);
           const isParent = ({ node: other }: CachedEdge) => readField<string>('id', other) === parent;
           if (parent == null || !list.edges.some(isParent)) return list;
           // Among its siblings it is sorted where it is shown. The next page is put behind the last edge, which stays.
-          at = list.edges.length - 1;
+          at = isBefore ? 0 : list.edges.length - 1;
         }
         const edge = { __typename: `${item.__typename}Edge`, cursor: '', node };
         return { ...list, edges: [...list.edges.slice(0, at), edge, ...list.edges.slice(at)] };

@@ -2,21 +2,23 @@
 // after its first paint; by then these answers are there or on their way.
 
 import { orderOfNow } from '../commentOrder';
+import { commentsAfter, postsAfter } from '../part';
 import { client } from './client';
 import { PostsDocument } from './generated';
 import { POSTS_PAGE } from './pageSizes';
-import { readComments, readList, readOnce, readPost } from './read';
+import { commentsName, postsName, readComments, readList, readOnce, readPost } from './read';
 
 /**
  * Without an id, the newest post is asked for when `showsNewest`. It ends when all has come, or one of it cannot be had.
  */
 export async function prefetch(postId: string | undefined, showsNewest: boolean): Promise<void> {
-  const posts = readOnce('posts', readList);
+  const posts = readOnce(postsName(postsAfter()), readList);
   if (postId === undefined) await posts;
   const id = postId ?? (showsNewest ? newestKnown() : undefined);
   if (id !== undefined) {
     // The post does not wait for its comments.
-    const comments = readOnce(`comments ${id} ${orderOfNow()}`, () => readComments(id));
+    const name = commentsName(id, orderOfNow(), commentsAfter(id));
+    const comments = readOnce(name, () => readComments(id));
     comments.catch(() => {});
     await readOnce(`post ${id}`, () => readPost(id));
     await comments;
@@ -24,8 +26,9 @@ export async function prefetch(postId: string | undefined, showsNewest: boolean)
   await posts;
 }
 
-/** The id of the newest post, when the list has been read already. */
+/** The id of the newest post, when the list has been read already, and begins with it. */
 export function newestKnown(): string | undefined {
+  if (postsAfter() !== undefined) return undefined;
   const known = client.readQuery({ query: PostsDocument, variables: { first: POSTS_PAGE } });
   return known?.posts.edges[0]?.node.id;
 }

@@ -7,9 +7,11 @@
 import type { TypedDocumentNode } from '@apollo/client';
 
 import { orderOfNow } from '../commentOrder';
+import { commentsAfter, postsAfter } from '../part';
 import { client } from './client';
 import {
   CommentDocument,
+  type CommentOrder,
   CommentPartsFragmentDoc,
   OlderCommentsDocument,
   OpenPostFragmentDoc,
@@ -23,6 +25,7 @@ import {
 } from './generated';
 import { forgetComment, forgetOtherOrders, forgetPost, takeIn } from './lists';
 import { COMMENTS_PAGE, firstComments, firstPosts, LARGEST_PAGE, POSTS_PAGE } from './pageSizes';
+import { noteComments, notePosts } from './parts';
 
 /** From the server, and not with the answer to an equal query that was sent before. */
 const ANEW = { fetchPolicy: 'no-cache', context: { queryDeduplication: false } } as const;
@@ -56,13 +59,18 @@ export async function readList(): Promise<string[]> {
   for (;;) {
     const loaded = loadedPosts();
     const wanted = loaded ? Math.max(POSTS_PAGE, loaded.length) : firstPosts();
+    const after = postsAfter();
     let ids: string[] | undefined;
     await takeIn(
-      async () => (loaded && (await readVersions(wanted))) ?? (await readPages(PostsDocument, wanted)),
+      async () =>
+        (loaded && (await readVersions(wanted, after))) ?? (await readPages(PostsDocument, wanted, after)),
       (posts) => {
+        // The reader has gone on to another part of the list meanwhile.
+        if (after !== postsAfter()) return;
         // Older posts have come meanwhile: this answer ends before them, and would take them off the page.
         if (loaded && loadedPosts()?.at(-1) !== loaded.at(-1)) return;
         client.writeQuery({ query: PostsDocument, variables: { first: POSTS_PAGE }, data: { posts } });
+        notePosts(after);
         ids = posts.edges.map((edge) => (edge.node as PostSummaryFragment).id);
       },
     );
@@ -77,8 +85,8 @@ function loadedPosts(): string[] | undefined {
 }
 
 /** The list with the texts that are known; undefined when one of them is missing or has changed. */
-async function readVersions(wanted: number) {
-  const { edges, ...rest } = await readPages(PostVersionsDocument, wanted);
+async function readVersions(wanted: number, after: string | undefined) {
+  const { edges, ...rest } = await readPages(PostVersionsDocument, wanted, after);
   const known: { __typename?: 'PostEdge'; cursor: string; node: PostSummaryFragment }[] = [];
   for (const { node, ...edge } of edges) {
     const post = summaryOf(node.id);
@@ -133,22 +141,26 @@ async function readPostAs<Data extends { post?: unknown }>(
 }
 
 /**
- * Reads a post's newest comments; gives the cursor to follow these from. A post that is not there any more leaves the
- * page.
+ * Reads a post's first comments, the newest if the address names no others; gives the cursor to follow these from. A
+ * post that is not there any more leaves the page.
  */
 export async function readComments(id: string, orderBy = orderOfNow()): Promise<string | undefined> {
   const first = firstComments();
+  const after = orderBy === 'NEWEST_FIRST' ? commentsAfter(id) : undefined;
   let cursor: string | undefined;
   await takeIn(
     async () => {
-      const variables = { id, first, orderBy };
+      const variables = { id, first, after: after ?? null, orderBy };
       return (await client.query({ query: PostCommentsDocument, variables, ...ANEW })).data;
     },
     (data) => {
       cursor = data?.post?.commentChangesCursor;
       const variables = { id, first: COMMENTS_PAGE, orderBy };
       if (!data?.post) return forgetPost(id);
+      // The reader has gone on to another part of the list meanwhile.
+      if (orderBy === 'NEWEST_FIRST' && after !== commentsAfter(id)) return;
       client.writeQuery({ query: PostCommentsDocument, variables, data });
+      if (orderBy === 'NEWEST_FIRST') noteComments(id, after);
       // They are followed from an earlier cursor than this one.
       forgetOtherOrders(id, orderBy);
     },
@@ -164,8 +176,9 @@ export async function readOlderComments(
 ): Promise<void> {
   const query = OlderCommentsDocument;
   const variables = { id, first, after, orderBy: orderOfNow() };
+  const part = commentsAfter(id);
   const { data } = await client.query({ query, variables, ...ANEW });
-  if (data) client.writeQuery({ query, variables, data });
+  if (data && part === commentsAfter(id)) client.writeQuery({ query, variables, data });
 }
 
 /** Reads one comment; gives its post's id, and nothing when it is not there any more. */
@@ -187,16 +200,26 @@ export async function readComment(id: string): Promise<string | undefined> {
 export async function readOlderPosts(after: string | null): Promise<string[]> {
   const query = PostsDocument;
   const variables = { first: POSTS_PAGE, after };
+  const part = postsAfter();
   let ids: string[] = [];
   await takeIn(
     async () => (await client.query({ query, variables, ...ANEW })).data,
     (data) => {
-      if (!data) return;
+      if (!data || part !== postsAfter()) return;
       client.writeQuery({ query, variables, data });
       ids = data.posts.edges.map((edge) => (edge.node as PostSummaryFragment).id);
     },
   );
   return ids;
+}
+
+/** The names of readings, for `readOnce`. */
+export function postsName(after: string | undefined): string {
+  return `posts ${after ?? ''}`;
+}
+
+export function commentsName(id: string, orderBy: CommentOrder, after: string | undefined): string {
+  return `comments ${id} ${orderBy} ${after ?? ''}`;
 }
 
 /** The reading of this name that is under way, or else a new one. */
@@ -216,9 +239,10 @@ interface Page<Edge> {
 async function readPages<Edge, Posts extends Page<Edge>>(
   query: TypedDocumentNode<{ posts: Posts & Page<Edge> }, { first: number; after?: string | null }>,
   wanted: number,
+  begin: string | undefined,
 ): Promise<Posts> {
   const edges: Edge[] = [];
-  for (let after: string | null = null; ;) {
+  for (let after: string | null = begin ?? null; ;) {
     const variables: { first: number; after: string | null } = {
       first: Math.min(LARGEST_PAGE, wanted - edges.length),
       after,

@@ -3,6 +3,7 @@
 
 import { fetchSigned } from '../../signIn/session';
 import { orderOfNow } from '../commentOrder';
+import { commentsAfter, postsAfter } from '../part';
 import { routeOf } from '../route';
 import { isWide } from '../wide';
 import type { StartCommentsQuery, StartQuery } from './generated';
@@ -16,12 +17,15 @@ export const ANSWERED_WITHIN_MS = 15_000;
 const route = routeOf(location);
 /** The id of the post in the page's first address. */
 export const chosenAtStart = route.at === 'post' ? route.id : undefined;
+/** Where the lists of the page's first address begin. */
+export const postsBegin = postsAfter();
+export const commentsBegin = chosenAtStart === undefined ? undefined : commentsAfter(chosenAtStart);
 
 const shown = {
   id: chosenAtStart ?? '',
   showsChosen: chosenAtStart !== undefined,
-  // Beside the list there is room for a post.
-  showsNewest: route.at === 'list' && isWide(),
+  // Beside the newest posts there is room for one of them.
+  showsNewest: route.at === 'list' && postsBegin === undefined && isWide(),
 };
 
 /** The answers that the page service has put into the page (pages/src/render.rs). */
@@ -37,7 +41,7 @@ const handed = takeHanded();
 /** What came, once; `undefined` when it could not be had. Then each part is asked for by itself. */
 export const started: Promise<StartQuery | undefined> = handed
   ? Promise.resolve(handed.start)
-  : ask<StartQuery>('Start', { posts: firstPosts(), ...shown });
+  : ask<StartQuery>('Start', { posts: firstPosts(), after: postsBegin ?? null, ...shown });
 /** The comments of the post that is shown, in the first order. */
 export const startedComments: Promise<StartCommentsQuery | undefined> = startComments();
 
@@ -45,9 +49,8 @@ async function startComments(): Promise<StartCommentsQuery | undefined> {
   if (!shown.showsChosen && !shown.showsNewest) return undefined;
   // Another order is asked for by the page itself.
   if (orderOfNow() !== 'NEWEST_FIRST') return undefined;
-  return (
-    handed?.comments ?? ask<StartCommentsQuery>('StartComments', { comments: firstComments(), ...shown })
-  );
+  const variables = { comments: firstComments(), after: commentsBegin ?? null, ...shown };
+  return handed?.comments ?? ask<StartCommentsQuery>('StartComments', variables);
 }
 
 /** Nothing where the page shows more than the first page of each list, or another post. */

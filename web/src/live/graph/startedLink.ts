@@ -3,9 +3,15 @@
 
 import { ApolloLink, Observable } from '@apollo/client';
 
-import { chosenAtStart, openPostOf, started, startedComments } from './started';
+import { chosenAtStart, commentsBegin, openPostOf, postsBegin, started, startedComments } from './started';
 
 type Answer = Record<string, unknown> | undefined;
+
+/** Where the lists begin that were asked for, by the query that shows them. */
+const begin = new Map([
+  ['Posts', postsBegin],
+  ['PostComments', commentsBegin],
+]);
 
 /** The queries that wait to be answered from it, each once. */
 const waiting = new Map<string, (id: unknown) => Promise<Answer>>([
@@ -37,7 +43,7 @@ export function startedLink(): ApolloLink {
     const { operationName = '', variables } = operation;
     const take = waiting.get(operationName);
     const isFirstOrder = variables.orderBy === undefined || variables.orderBy === 'NEWEST_FIRST';
-    if (!take || variables.after) return forward(operation);
+    if (!take || (variables.after ?? undefined) !== begin.get(operationName)) return forward(operation);
     // Also where it is in another order: a later query would get what was true at the start.
     waiting.delete(operationName);
     if (!isFirstOrder) return forward(operation);

@@ -2,7 +2,8 @@
 
 import { memo, useEffect, useSyncExternalStore } from 'react';
 
-import { drawer, hasMarkup, loadDrawer, onDrawer, paragraphsOf } from './markup';
+import { drawer, loadDrawer, onDrawer } from './drawer';
+import { hasMarkup, paragraphsOf } from './markup';
 
 interface ProseProps {
   text: string;

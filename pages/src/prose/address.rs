@@ -1,0 +1,270 @@
+//! Addresses: those that a link of a reader's text may lead to, and bare ones in a text.
+//!
+//! `web/src/live/prose/address.ts`, and the rules of marked for bare addresses.
+
+use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
+use url::Url;
+
+/// An address of a mailbox has no more before its `@`.
+const LOCAL_CHARS_MAX: usize = 64;
+/// After the words of a text, a bare address does not end with one of these.
+const ENDING: [char; 13] = [
+    '?', '!', '.', ',', ':', ';', '*', '_', '\'', '"', '~', ')', '(',
+];
+
+/// The address as a browser understands it. None for one that does not lead to another page or to a mailbox, and for
+/// one with a user's name in it, which reads as another host's.
+pub(super) fn safe(typed: &str) -> Option<String> {
+    let url = Url::parse(typed).ok()?;
+    let is_safe = match url.scheme() {
+        "mailto" => true,
+        "http" | "https" => {
+            url.username().is_empty() && url.password().is_none() && url.host().is_some()
+        }
+        _ => false,
+    };
+    is_safe.then(|| url.into())
+}
+
+/// The host that a link leads to, where its words look like another one's address.
+pub(super) fn other_host(words: &str, address: &str) -> Option<String> {
+    let shown: String = words.chars().filter(|c| !is_unseen(*c)).collect();
+    let shown = shown.trim();
+    if !looks_like_address(shown) {
+        return None;
+    }
+    let host = host_of(address)?;
+    let said = match has_prefix(shown, "http:") || has_prefix(shown, "https:") {
+        true => host_of(shown),
+        false => host_of(&format!("http://{shown}")),
+    };
+    let bare = |host: &str| host.strip_prefix("www.").unwrap_or(host).to_owned();
+    (said.as_deref().map(bare) != Some(bare(&host))).then_some(host)
+}
+
+/// With its port, unless that is the scheme's own.
+fn host_of(address: &str) -> Option<String> {
+    let url = Url::parse(address).ok()?;
+    let host = url.host_str()?;
+    Some(match url.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    })
+}
+
+/// What a reader does not see of a link's words: the marks of Markdown, and characters that take no room.
+fn is_unseen(c: char) -> bool {
+    matches!(c, '*' | '_' | '`' | '\\')
+        || c.general_category() == GeneralCategory::Format
+        || matches!(c,
+            '\u{34F}' | '\u{115F}'..='\u{1160}' | '\u{17B4}'..='\u{17B5}' | '\u{180B}'..='\u{180F}'
+            | '\u{2065}' | '\u{3164}' | '\u{FE00}'..='\u{FE0F}' | '\u{FFA0}' | '\u{FFF0}'..='\u{FFF8}'
+            | '\u{E0000}'..='\u{E0FFF}')
+}
+
+/// `https://...`, `www....`, or `a.example` and `a.example/...`.
+fn looks_like_address(shown: &str) -> bool {
+    if ["http://", "https://", "www."]
+        .iter()
+        .any(|it| has_prefix(shown, it))
+    {
+        return true;
+    }
+    let name = shown.split('/').next().unwrap_or_default();
+    if name.contains(super::is_blank) {
+        return false;
+    }
+    match name.rsplit_once('.') {
+        Some((before, last)) => !before.is_empty() && last.chars().nth(1).is_some(),
+        None => false,
+    }
+}
+
+fn has_prefix(text: &str, prefix: &str) -> bool {
+    let begin = text.as_bytes().get(..prefix.len());
+    begin.is_some_and(|begin| begin.eq_ignore_ascii_case(prefix.as_bytes()))
+}
+
+/// A bare address at the beginning of `rest`, after the character `before`: its length in bytes, and where it leads to.
+pub(super) fn bare(rest: &str, before: Option<char>) -> Option<(usize, String)> {
+    let is_word = before.is_some_and(|c| c.is_ascii_alphanumeric());
+    if ["http://", "https://", "ftp://"]
+        .iter()
+        .any(|it| has_prefix(rest, it))
+    {
+        let length = web(rest, rest.find("://")? + 3)?;
+        return Some((length, rest[..length].to_owned()));
+    }
+    let is_after_blank = before.is_none_or(|c| super::is_blank(c) || "*_~(".contains(c));
+    if is_after_blank && has_prefix(rest, "www.") {
+        // The first rule takes these letters as they are typed.
+        let length = rest.starts_with("www.").then(|| web(rest, 4)).flatten()?;
+        return Some((length, format!("http://{}", &rest[..length])));
+    }
+    for scheme in ["mailto:", "xmpp:"] {
+        if !is_word && rest.starts_with(scheme) {
+            let length = scheme.len() + mailbox(&rest[scheme.len()..])?;
+            return Some((length, rest[..length].to_owned()));
+        }
+    }
+    if before.is_some_and(is_name) {
+        return None;
+    }
+    let length = mailbox(rest)?;
+    Some((length, format!("mailto:{}", &rest[..length])))
+}
+
+/// Characters of a mailbox before its `@`.
+fn is_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "._+-".contains(c)
+}
+
+/// A host, and all that follows up to a blank or `<`, without the punctuation of the sentence.
+fn web(rest: &str, host: usize) -> Option<usize> {
+    let first = rest[host..].chars().next()?;
+    if !first.is_ascii_alphanumeric() && first != '-' {
+        return None;
+    }
+    let all = rest.find(|c: char| super::is_blank(c) || c == '<');
+    let address = &rest[..all.unwrap_or(rest.len())];
+    Some(without_ending(address))
+}
+
+/// The length without trailing punctuation: a bracket that ends a pair stays, one without another is the sentence's, and
+/// so is an entity at the end.
+fn without_ending(address: &str) -> usize {
+    let mut end = address.len();
+    let mut pairs = Vec::new();
+    let mut at = 0;
+    while let Some(found) = address[at..].find('(') {
+        match address[at + found..].find(')') {
+            Some(length) => {
+                at += found + length + 1;
+                pairs.push(at);
+            }
+            None => {
+                end = at + found;
+                break;
+            }
+        }
+    }
+    loop {
+        let kept = &address[..end];
+        let Some(last) = kept.chars().next_back() else {
+            return 0;
+        };
+        if !ENDING.contains(&last) || pairs.binary_search(&end).is_ok() {
+            return end;
+        }
+        end = match last {
+            ';' => entity(kept).unwrap_or(end - 1),
+            _ => end - last.len_utf8(),
+        };
+    }
+}
+
+/// Where `&name;` at the end begins.
+fn entity(text: &str) -> Option<usize> {
+    let name = text.strip_suffix(';')?;
+    let before = name.trim_end_matches(|c: char| c.is_ascii_alphanumeric());
+    let is_entity = before.len() < name.len() && before.ends_with('&');
+    is_entity.then(|| before.len() - 1)
+}
+
+/// The length of `name@host.example` at the beginning.
+fn mailbox(rest: &str) -> Option<usize> {
+    let name = rest.find(|c: char| !is_name(c))?;
+    if name == 0 || name > LOCAL_CHARS_MAX || !rest[name..].starts_with('@') {
+        return None;
+    }
+    let host = &rest[name + 1..];
+    let is_host = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let end = host
+        .find(|c: char| !is_host(c) && c != '.')
+        .unwrap_or(host.len());
+    // A dot and something after it, which ends with a letter or a digit; two dots end it.
+    let end = host[..end].find("..").unwrap_or(end);
+    let host = host[..end].trim_end_matches('.');
+    let last = host.chars().next_back()?;
+    let has_dot = host.find('.').is_some_and(|dot| dot > 0);
+    (has_dot && last.is_ascii_alphanumeric()).then(|| name + 1 + host.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_other_pages_and_mailboxes_are_linked_to() {
+        for address in [
+            "javascript:alert(1)",
+            "JaVaScRiPt:alert(1)",
+            " javascript:alert(1)",
+            "java\nscript:alert(1)",
+            "\u{1}javascript:alert(1)",
+            "vbscript:msgbox(1)",
+            "data:text/html,<script>alert(1)</script>",
+            "blob:https://example.org/1",
+            "file:///etc/passwd",
+            "ftp://example.org/",
+            "about:blank",
+            "x:y",
+            "//example.org",
+            "/posts/1",
+            "#top",
+            "",
+            "https://",
+            "https://bank.example@evil.example/",
+        ] {
+            assert_eq!(safe(address), None, "{address}");
+        }
+        let shouted = safe("HTTPS://Example.org/a b");
+        assert_eq!(shouted.as_deref(), Some("https://example.org/a%20b"));
+        assert!(safe("mailto:ada@example.org").is_some());
+    }
+
+    #[test]
+    fn words_that_look_like_another_address_say_where_they_lead() {
+        let evil = "https://evil.example/";
+        for words in [
+            "https://bank.example",
+            "www.bank.example",
+            "bank.example",
+            "**bank.example/in**",
+            "bank\u{200B}.example",
+        ] {
+            assert_eq!(
+                other_host(words, evil).as_deref(),
+                Some("evil.example"),
+                "{words}"
+            );
+        }
+        for words in [
+            "my bank",
+            "evil.example",
+            "www.evil.example/in",
+            "e.g. this",
+            "https://evil.example/x",
+        ] {
+            assert_eq!(other_host(words, evil), None, "{words}");
+        }
+    }
+
+    #[test]
+    fn a_bare_address_ends_before_the_sentence_does() {
+        for (text, address) in [
+            ("https://a.example/b). More", "https://a.example/b"),
+            ("https://a.example/b_(c)), d", "https://a.example/b_(c)"),
+            ("https://a.example/?q=1&amp;.", "https://a.example/?q=1"),
+            ("https://a.example/(b", "https://a.example/"),
+            ("www.a.example...", "www.a.example"),
+            ("ada@a.example.", "ada@a.example"),
+        ] {
+            let (length, _) = bare(text, None).expect(text);
+            assert_eq!(&text[..length], address);
+        }
+        for text in ["https://", "www.", "a@b", "a@.b", "@a.b", "https:// a"] {
+            assert_eq!(bare(text, None), None, "{text}");
+        }
+    }
+}
