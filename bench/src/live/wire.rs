@@ -150,14 +150,14 @@ mod tests {
             let wire = to_client(TEXT, &payload);
             for cut in [1, 2, wire.len() - 1] {
                 let cut = cut.min(wire.len() - 1);
-                assert!(server_frame(&wire[..cut]).unwrap().is_none());
+                assert!(server_frame(&wire[..cut]).expect("a frame").is_none());
             }
-            let frame = server_frame(&wire).unwrap().unwrap();
+            let frame = server_frame(&wire).expect("a frame").expect("a frame");
             assert_eq!((frame.opcode, frame.is_last), (TEXT, true));
             assert_eq!((frame.payload, frame.length), (&payload[..], wire.len()));
 
             let wire = to_server(TEXT, &payload);
-            let (opcode, read, used) = client_frame(&wire).unwrap().unwrap();
+            let (opcode, read, used) = client_frame(&wire).expect("a frame").expect("a frame");
             assert_eq!((opcode, read, used), (TEXT, payload, wire.len()));
         }
     }
@@ -166,10 +166,10 @@ mod tests {
     fn chunks_are_read_as_they_were_written() {
         let wire = to_chunk(b"data: 1\n\n");
         for cut in 0..wire.len() {
-            assert_eq!(chunk(&wire[..cut]).unwrap(), None);
+            assert_eq!(chunk(&wire[..cut]).expect("a frame"), None);
         }
         assert_eq!(
-            chunk(&wire).unwrap(),
+            chunk(&wire).expect("a frame"),
             Some((&b"data: 1\n\n"[..], wire.len()))
         );
         assert!(chunk(b"no number\r\n").is_err());

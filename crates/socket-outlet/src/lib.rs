@@ -221,14 +221,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ThroughOutlet<S> {
         if let Some(outlet) = place.0.get() {
             outlet.task.register(context.waker());
             let mut state = outlet.lock();
-            if !state.rest.is_empty() {
-                match poll_rest(stream, &mut state, context) {
-                    Poll::Ready(Ok(())) => {
-                        let _ = Pin::new(&mut *stream).poll_flush(context)?;
-                    }
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                    Poll::Pending => {}
-                }
+            // Not flushed here: the connection may have written nothing of its own yet.
+            if let Poll::Ready(Err(error)) = poll_rest(stream, &mut state, context) {
+                return Poll::Ready(Err(error));
             }
         }
         Pin::new(stream).poll_read(context, buffer)

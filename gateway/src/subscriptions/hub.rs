@@ -194,6 +194,7 @@ impl SubscriptionHub {
             direct,
             cursor: shows_cursors.then(|| cursor.clone()),
             fan_out: Arc::clone(&entry.fan_out),
+            has_begun: false,
             seat: Seat {
                 hub: Arc::clone(self),
                 key,
@@ -483,6 +484,8 @@ struct FeedMember {
     /// The cursor of the last event that came by here, if it had one; for clients that show cursors.
     cursor: Option<Option<Arc<str>>>,
     fan_out: Arc<FanOut>,
+    /// Whether the client's stream was polled.
+    has_begun: bool,
     seat: Seat,
     _counted: GaugeGuard,
 }
@@ -490,6 +493,11 @@ struct FeedMember {
 impl FeedMember {
     /// The next event that the client's connection has to write. Those that a group writes do not come by here.
     async fn next(&mut self) -> Taken {
+        if let (false, Some(direct)) = (std::mem::replace(&mut self.has_begun, true), &self.direct)
+        {
+            // Whatever of the response comes before the events has to be written first.
+            direct.got(None);
+        }
         loop {
             let Some(mut reader) = self.reader.take() else {
                 return Taken::Closed;

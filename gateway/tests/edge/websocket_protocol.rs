@@ -95,3 +95,23 @@ async fn what_init_brings_stands_for_headers() {
         );
     }
 }
+
+#[tokio::test]
+async fn what_the_connection_header_names_is_not_forwarded() {
+    let forwarded = "--forward-headers=x-tenant,x-shared,cache-control";
+    let gateway = TestGateway::with(&[forwarded]).await;
+    let headers = [
+        ("connection", "Upgrade, X-Tenant"),
+        ("x-tenant", "1"),
+        ("x-shared", "2"),
+        ("cache-control", "no-store"),
+    ];
+    let mut socket = Socket::open(gateway.address, &headers).await;
+    socket.init(json!({})).await;
+    let query = "{ t: header(name: \"x-tenant\") s: header(name: \"x-shared\") c: header(name: \"cache-control\") }";
+    socket.subscribe("q", query).await;
+    assert_eq!(
+        socket.next_payload("q").await,
+        json!({ "data": { "t": null, "s": "2", "c": "no-store" } })
+    );
+}

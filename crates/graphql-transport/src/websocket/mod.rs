@@ -79,7 +79,7 @@ pub(crate) async fn upgrade<S: Service>(
     };
     let is_offered = offers_subprotocol(&parts.headers);
     let response = switching(challenge, is_offered);
-    let headers = headers_of_client(&parts.headers);
+    let headers = headers_of_client(&**service, &parts.headers);
     let bytes_max = serving.settings.websocket.ws_message_bytes_max;
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
@@ -112,29 +112,40 @@ pub(crate) async fn upgrade<S: Service>(
     Ok(response)
 }
 
-/// The headers that say something of the client, not of the upgrade. A copy: the server's own are views of its whole read
-/// buffer, which they would keep for as long as the connection lives.
-fn headers_of_client(headers: &HeaderMap) -> HeaderMap {
+/// The headers that say something of the client, or that the service asks for, not those of the upgrade. A copy: the
+/// server's own are views of its whole read buffer, which they would keep for as long as the connection lives.
+fn headers_of_client<S: Service>(service: &S, headers: &HeaderMap) -> HeaderMap {
     const OF_THE_UPGRADE: [HeaderName; 9] = [
         header::ACCEPT_ENCODING,
         header::CACHE_CONTROL,
         header::CONNECTION,
         header::PRAGMA,
-        header::UPGRADE,
         header::SEC_WEBSOCKET_EXTENSIONS,
         header::SEC_WEBSOCKET_KEY,
         header::SEC_WEBSOCKET_PROTOCOL,
         header::SEC_WEBSOCKET_VERSION,
+        header::UPGRADE,
     ];
-    let of_client = headers
-        .iter()
-        .filter(|(name, _)| !OF_THE_UPGRADE.contains(name));
+    let of_client = headers.iter().filter(|(name, value)| {
+        !OF_THE_UPGRADE.contains(name)
+            || service.takes_from_init(name)
+            || (*name == header::CONNECTION && names_headers(value))
+    });
     let copies = of_client.filter_map(|(name, value)| {
         let mut copy = HeaderValue::from_bytes(value.as_bytes()).ok()?;
         copy.set_sensitive(value.is_sensitive());
         Some((name.clone(), copy))
     });
     copies.collect()
+}
+
+/// Whether a value of `Connection` names headers of its own, which nobody may forward.
+fn names_headers(connection: &HeaderValue) -> bool {
+    let mut options = connection.as_bytes().split(|byte| *byte == b',');
+    options.any(|option| {
+        let option = option.trim_ascii();
+        !option.eq_ignore_ascii_case(b"upgrade") && !option.eq_ignore_ascii_case(b"keep-alive")
+    })
 }
 
 fn offers_subprotocol(headers: &HeaderMap) -> bool {
