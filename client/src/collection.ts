@@ -147,7 +147,9 @@ class List<Item extends object, Data> {
   refresh(): void {
     if (this.#readers.size === 0) return;
     this.#stopWaiting();
-    if (this.#stop && this.#live === 'live') this.#readSoon(undefined);
+    const waited = this.#willRead?.gap;
+    this.#willRead = undefined;
+    if (this.#stop && this.#live === 'live') this.#readSoon(waited);
     else this.#start(undefined);
   }
 

@@ -159,6 +159,23 @@ test('a reading that fails is shown, tried again, and what is there stays', asyn
   assert.deepEqual(texts(), ['new']);
 });
 
+test('refreshed while it waits for another reading: it is read at once, and ever after', async () => {
+  const served = await opened();
+  read = () => Promise.reject(new Error('no network'));
+  // The pauses grow: the last one would be longer than this test waits.
+  for (let failures = 0; failures < 6; failures++) {
+    list.refresh();
+    await until('it was read', () => readings === failures + 2);
+    await until('it failed', () => list.getSnapshot().status === 'failed');
+  }
+  read = async () => ({ items: [item(`reading ${readings}`)] });
+  list.refresh();
+  await until('it is live', () => list.getSnapshot().status === 'live');
+  assert.deepEqual(texts(), ['reading 8']);
+  served.next({ data: null, errors: [{ message: '', extensions: { code: 'SUBSCRIPTION_INTERRUPTED' } }] });
+  await until('it is read again', () => texts()[0] === 'reading 9');
+});
+
 test('a subscription that no try cures is shown, until it is refreshed', async () => {
   server.answer = (served) => served.fail({ message: 'no', extensions: { code: 'FORBIDDEN' } });
   open();
