@@ -8,8 +8,8 @@ import { SUBSCRIPTION_INTERRUPTED, type SubscriptionFailure } from './failure.js
 import { type Gap, type Options, type State, subscribe, type Transport } from './resume.js';
 
 export interface LinkOptions extends Options {
-  /** Takes the gaps. Without it they come as results with an error, the first one excepted. */
-  onGap?: ((gap: Gap) => void) | undefined;
+  /** Takes the gaps, as `gap` of a listener. Without it they come as results with an error, the first one excepted. */
+  onGap?: ((gap: Gap) => unknown) | undefined;
   /** The first gap comes as a result, too. */
   tellsFirstGap?: boolean | undefined;
   onState?: ((state: State, failure?: SubscriptionFailure) => void) | undefined;
@@ -42,8 +42,9 @@ export function resumingLink(
         {
           next: (result) => observer.next(result as ApolloLink.Result),
           gap(gap) {
-            if (onGap) onGap(gap);
-            else if (tellsFirstGap || !gap.isFirst) observer.next({ data: null, errors: [GAP] });
+            if (onGap) return onGap(gap);
+            if (tellsFirstGap || !gap.isFirst) observer.next({ data: null, errors: [GAP] });
+            return undefined;
           },
           state: (state, failure) => onState?.(state, failure),
           error: ({ errors }) => observer.error(new CombinedGraphQLErrors({ errors })),

@@ -101,6 +101,10 @@ class List<Item extends object, Data> {
   #removed = new Set<string>();
   #shown: Snapshot<Item> | undefined;
   #isRead = false;
+  /** Not read since it is followed. */
+  #isStale = true;
+  /** Gaps that were told and not read yet. */
+  #unread: { promise: Promise<void>; done: () => void } | undefined;
   #live: State = 'connecting';
   #error: unknown;
   #hasFailed = false;
@@ -189,6 +193,7 @@ class List<Item extends object, Data> {
     this.#hasFailed = false;
     this.#error = undefined;
     this.#live = 'connecting';
+    this.#isStale = after === undefined;
     let isOver = false;
     const ifGoingOn = (run: () => void) => {
       if (!isOver) run();
@@ -200,10 +205,17 @@ class List<Item extends object, Data> {
     };
     const listener: Listener<Data> = {
       next: (result) => ifGoingOn(() => this.#take(result)),
-      gap: (gap) => ifGoingOn(() => this.#readSoon(gap)),
+      gap: (gap) => {
+        if (isOver) return undefined;
+        const isRead = this.#untilRead();
+        this.#readSoon(gap);
+        return isRead;
+      },
       state: (state, failure) =>
         ifGoingOn(() => {
           this.#live = state;
+          // No gap comes where it began after a cursor.
+          if (state === 'live') queueMicrotask(() => ifGoingOn(() => this.#readIfStale()));
           // Why the list could not be read is not over by that.
           if (!this.#hasFailed) this.#error = state === 'live' ? undefined : (failure ?? this.#error);
           this.#tell();
@@ -232,7 +244,7 @@ class List<Item extends object, Data> {
     const stop = this.#stop;
     this.#stop = undefined;
     this.#reading++;
-    this.#changes = this.#next = this.#willRead = undefined;
+    this.#changes = this.#next = this.#willRead = this.#unread = undefined;
     this.#stopWaiting();
     stop?.();
   }
@@ -247,6 +259,20 @@ class List<Item extends object, Data> {
     if (!this.#isRead) return;
     this.#apply(change);
     this.#tell();
+  }
+
+  /** A promise for the gaps that were told and not read yet. */
+  #untilRead(): Promise<void> {
+    if (!this.#unread) {
+      let done = () => {};
+      const promise = new Promise<void>((resolve) => (done = resolve));
+      this.#unread = { promise, done };
+    }
+    return this.#unread.promise;
+  }
+
+  #readIfStale(): void {
+    if (this.#isStale && this.#live === 'live' && !this.#changes && !this.#willRead) void this.#read(undefined);
   }
 
   /** One reading at a time, and one more if something was missed meanwhile. */
@@ -270,6 +296,7 @@ class List<Item extends object, Data> {
       this.#error = undefined;
       this.#hasFailed = false;
       this.#isRead = true;
+      this.#isStale = false;
       this.#set(items);
       changes.forEach((change) => this.#apply(change));
       const next = this.#next ?? (changes.length > CHANGES_MAX ? { gap: undefined } : undefined);
@@ -277,6 +304,10 @@ class List<Item extends object, Data> {
       // It was a guess that the subscription stood: after the cursor of the list, nothing depends on it.
       if (gap?.isGuess && gap.takesCursor && typeof cursor === 'string') return this.#start(cursor);
       if (next) this.#readIn(READ_AGAIN_MS, next.gap);
+      else {
+        this.#unread?.done();
+        this.#unread = undefined;
+      }
       this.#tell();
     } catch (error) {
       if (reading !== this.#reading) return;

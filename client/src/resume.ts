@@ -30,7 +30,7 @@ import {
   SubscriptionFailure,
 } from './failure.js';
 import { callIn, retryDelay } from './retry.js';
-import { type CursorStore, StoredCursor } from './stores.js';
+import { type CursorStore, isThenable, StoredCursor } from './stores.js';
 
 /** Carries a subscription; the function that it returns ends it. */
 export type Transport = (request: Sendable, sink: Sink) => () => void;
@@ -71,7 +71,11 @@ export interface Gap {
 export interface Listener<Data = unknown> {
   /** An event, each once. The next one waits until this function returns. */
   next(result: Result<Data>): void;
-  gap?(gap: Gap): void;
+  /**
+   * A promise that it returns means "until the data is read": no cursor is stored before that, so that whoever reloads
+   * in between reads it. One that fails means that it was not read.
+   */
+  gap?(gap: Gap): unknown;
   /** `waiting` comes with the reason. */
   state?(state: State, failure?: SubscriptionFailure): void;
   /** The subscription has ended, and no other try would help. */
@@ -153,6 +157,8 @@ class Subscription<Data> {
   /** The server has sent a first frame. */
   #knowsContract = false;
   #isFirstGap = true;
+  /** The last gap whose data is not read yet: the store has no cursor until then. */
+  #unread: object | undefined;
   /** A cursor was refused, and no event has come since. */
   #hasForgotten = false;
   #failing: { cursor: string; count: number } | undefined;
@@ -311,8 +317,9 @@ class Subscription<Data> {
     // It is late: events have come, and they have later cursors.
     if (held.by === 'event') return;
     const isResumed = held.after !== undefined && frame.kept === 'AT_LEAST_ONCE';
-    if (!isResumed && cursor !== undefined) this.#moveTo(cursor);
     this.#stands(held, 'frame', isResumed);
+    // Not before the gap is told: its data may have to be read first.
+    if (this.#held === held && !isResumed && cursor !== undefined) this.#moveTo(cursor);
   }
 
   /** Errors without data: an event failed, or some are missing, or the subscription has ended. */
@@ -359,7 +366,26 @@ class Subscription<Data> {
     const isFirst = this.#isFirstGap;
     this.#isFirstGap = false;
     held.toldGap = true;
-    this.#tell(() => this.#listener.gap?.({ isFirst, isGuess, takesCursor: this.#takesVariable }));
+    this.#tell(() => {
+      const reading = this.#listener.gap?.({ isFirst, isGuess, takesCursor: this.#takesVariable });
+      if (isThenable(reading)) this.#storeAfter(reading);
+    });
+  }
+
+  #storeAfter(reading: PromiseLike<unknown>): void {
+    const unread = {};
+    this.#unread = unread;
+    this.#stored?.write(undefined);
+    const isRead = () => {
+      if (this.#unread !== unread) return;
+      this.#unread = undefined;
+      if (!this.#isEnded && this.#cursor !== undefined) this.#stored?.write(this.#cursor);
+    };
+    reading.then(isRead, (error: unknown) =>
+      report(() => {
+        throw error;
+      }),
+    );
   }
 
   /** The subscription has failed. */
@@ -417,7 +443,7 @@ class Subscription<Data> {
   #moveTo(cursor: string): void {
     if (cursor === this.#cursor) return;
     this.#cursor = cursor;
-    this.#stored?.write(cursor);
+    if (!this.#unread) this.#stored?.write(cursor);
   }
 
   #enter(state: State, failure?: SubscriptionFailure): void {

@@ -139,7 +139,7 @@ export class StoredCursor {
   }
 }
 
-function isThenable(value: unknown): value is PromiseLike<unknown> {
+export function isThenable(value: unknown): value is PromiseLike<unknown> {
   return (
     (isRecord(value) || typeof value === 'function') &&
     typeof (value as { then?: unknown }).then === 'function'

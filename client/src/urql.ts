@@ -14,8 +14,8 @@ import { SUBSCRIPTION_INTERRUPTED, type SubscriptionFailure } from './failure.js
 import { type Gap, type Options, type State, subscribe, type Transport } from './resume.js';
 
 export interface ExchangeOptions extends Options {
-  /** Takes the gaps. Without it they come as results with an error, the first one excepted. */
-  onGap?: ((gap: Gap, operation: Operation) => void) | undefined;
+  /** Takes the gaps, as `gap` of a listener. Without it they come as results with an error, the first one excepted. */
+  onGap?: ((gap: Gap, operation: Operation) => unknown) | undefined;
   onState?: ((state: State, operation: Operation, failure?: SubscriptionFailure) => void) | undefined;
 }
 
@@ -64,8 +64,9 @@ function resultsOf(
       {
         next: (result) => next(makeResult(operation, result as Parameters<typeof makeResult>[1])),
         gap(gap) {
-          if (onGap) onGap(gap, operation);
-          else if (!gap.isFirst) next(failed(operation, [GAP], true));
+          if (onGap) return onGap(gap, operation);
+          if (!gap.isFirst) next(failed(operation, [GAP], true));
+          return undefined;
         },
         state: (state, failure) => onState?.(state, operation, failure),
         error({ errors }) {

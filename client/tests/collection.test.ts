@@ -10,7 +10,7 @@ import {
   type CollectionOptions,
   TooManyWrites,
 } from '../src/collection.js';
-import { type Options, subscribe } from '../src/index.js';
+import { memoryStore, type Options, subscribe } from '../src/index.js';
 import { fetchEvents } from '../src/sse.js';
 import { until } from './support/reader.js';
 import { FakeServer, frame, type Served } from './support/server.js';
@@ -140,6 +140,48 @@ test('a server that does not say when it stands: it is followed after the cursor
   again.next({ data: { change: { put: item('b') } } });
   await until('it came', () => texts().length === 2);
   assert.deepEqual([texts(), readings], [['b', 'a'], 1]);
+});
+
+for (const [what, query, variables] of [
+  ['a stored cursor', QUERY, {}],
+  ['a cursor in the variables', QUERY_AFTER, { after: 'c0' }],
+] as const)
+  test(`followed after ${what}, no gap comes: it is read once all the same`, async () => {
+    const store = memoryStore();
+    if (query === QUERY) store.set('list', 'c0');
+    const answer = (served: Served) => served.next(frame(String(served.delivery.after)));
+    server.answer = answer;
+    read = async () => ({ items: [item('a')] });
+    open({
+      follow: (listener) =>
+        subscribe<Data>(fetchEvents(server.url), { query, variables }, listener, {
+          ...{ ...FAST, standsAfterMs: 60_000, store, key: 'list' },
+        }),
+    });
+    const served = await stands();
+    assert.equal(served.delivery.after, 'c0');
+    await until('it is live', () => list.getSnapshot().status === 'live');
+    assert.deepEqual([texts(), readings], [['a'], 1]);
+    served.cut();
+    await until('it goes on', () => server.subscriptions[1]);
+    await until('it is live', () => list.getSnapshot().status === 'live');
+    assert.equal(readings, 1);
+  });
+
+test('a list whose reading is on its way has no cursor in the store', async () => {
+  const store = memoryStore();
+  let answer: (_: { items: Item[] }) => void = () => {};
+  read = () => new Promise((resolve) => (answer = resolve));
+  server.answer = (served) => served.next(frame('c0'));
+  open({
+    follow: (listener) =>
+      subscribe<Data>(fetchEvents(server.url), { query: QUERY }, listener, { ...FAST, store, key: 'list' }),
+  });
+  await until('it is read', () => readings === 1);
+  assert.equal(store.get('list'), undefined);
+  answer({ items: [item('a')] });
+  await until('it is stored', () => store.get('list') === 'c0');
+  assert.deepEqual(texts(), ['a']);
 });
 
 test('a reading that fails is shown, tried again, and what is there stays', async () => {

@@ -811,6 +811,46 @@ describe('stores', () => {
     }
   });
 
+  test('no cursor is stored before the data of a gap is read, whatever comes meanwhile', async () => {
+    const store = memoryStore();
+    const readings: { done: () => void; failed: (error: Error) => void }[] = [];
+    const heard: unknown[] = [];
+    const stop = subscribe(
+      overFetch(),
+      { query: QUERY },
+      {
+        next: (result) => void heard.push(result),
+        gap: () => new Promise<void>((done, failed) => readings.push({ done, failed })),
+      },
+      { ...FAST, store, key: 'ticks' },
+    );
+    stops.push(stop);
+    const served = await asked(0);
+    const missing = { data: null, errors: [failure('SUBSCRIPTION_INTERRUPTED')] };
+    [frame('c0'), event(1)].forEach((each) => served.next(each));
+    await until('it came', () => heard.length === 1);
+    assert.equal(store.get('ticks'), undefined);
+    readings[0]?.done();
+    await until('it is read', () => store.get('ticks') === 'c1');
+    served.next(missing);
+    await until('more is missing', () => readings[1]);
+    assert.equal(store.get('ticks'), undefined);
+    served.next(missing);
+    await until('still more is missing', () => readings[2]);
+    readings[1]?.done();
+    served.next(event(2));
+    await until('it came', () => heard.length === 2);
+    assert.equal(store.get('ticks'), undefined, 'the last gap is not read yet');
+    readings[2]?.done();
+    await until('it is read', () => store.get('ticks') === 'c2');
+    served.next(event(3));
+    await until('it came', () => heard.length === 3);
+    assert.equal(store.get('ticks'), 'c3');
+    // Only its position on the server goes on.
+    served.cut();
+    assert.equal((await asked(1)).delivery.after, 'c3');
+  });
+
   test('one that is slow gets the last cursor, one at a time', async () => {
     const writes: (string | undefined)[] = [];
     let open = () => {};
