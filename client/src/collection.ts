@@ -272,7 +272,8 @@ class List<Item extends object, Data> {
   }
 
   #readIfStale(): void {
-    if (this.#isStale && this.#live === 'live' && !this.#changes && !this.#willRead) void this.#read(undefined);
+    if (this.#isStale && this.#live === 'live' && !this.#changes && !this.#willRead)
+      void this.#read(undefined);
   }
 
   /** One reading at a time, and one more if something was missed meanwhile. */

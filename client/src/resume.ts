@@ -146,7 +146,9 @@ class Subscription<Data> {
   readonly #takesVariable: boolean;
   readonly #stored: StoredCursor | undefined;
   #cursor: string | undefined;
-  #recent = new Set<string>();
+  /** The last events' cursors, and of which try they are. */
+  #recent = new Map<string, number>();
+  #tries = 0;
   /** The try of now; none while the next one is waited for. */
   #held: Held | undefined;
   #state: State | undefined;
@@ -259,6 +261,7 @@ class Subscription<Data> {
   }
 
   #sent(held: Held): void {
+    this.#tries++;
     held.after = this.#cursor;
     held.by = undefined;
     held.toldGap = held.hadFrame = false;
@@ -293,9 +296,11 @@ class Subscription<Data> {
     this.#stands(held, 'event');
     if (this.#held !== held || data == null) return;
     const ofField = this.#takesVariable ? fieldCursorIn(data) : undefined;
-    const cursor = this.#cursorOfEvent(extensions) ?? ofField;
-    if (cursor !== undefined && this.#recent.has(cursor)) return;
-    this.#attempt = 0;
+    const ofContract = this.#cursorOfEvent(extensions);
+    const cursor = ofContract ?? ofField;
+    const heardIn = cursor === undefined ? undefined : this.#recent.get(cursor);
+    // Where the cursor is the data's own, several events may have it: only a resumption brings one again.
+    if (heardIn !== undefined && (ofContract !== undefined || heardIn !== this.#tries)) return;
     this.#hasForgotten = false;
     this.#failing = undefined;
     this.#tell(() => this.#listener.next(result));
@@ -433,8 +438,8 @@ class Subscription<Data> {
   }
 
   #remember(cursor: string): void {
-    this.#recent.add(cursor);
-    for (const oldest of this.#recent) {
+    this.#recent.set(cursor, this.#tries);
+    for (const oldest of this.#recent.keys()) {
       if (this.#recent.size <= RECENT_MAX) break;
       this.#recent.delete(oldest);
     }

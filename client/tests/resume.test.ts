@@ -367,14 +367,16 @@ describe('servers that do not know the contract', () => {
   test('the cursor of the event goes into the variable, also when graphql-ws itself sends it again', async () => {
     server.answer = (served) => {
       const after = Number(String(served.request.variables?.after ?? 'c0').slice(1));
+      // The last one again, and two that have one cursor.
+      served.next(old(after));
       served.next(old(after + 1));
-      served.next(old(after + 1));
+      served.next({ data: { ticks: { number: after + 1.5, cursor: `c${after + 1}` } } });
       if (after < 3) served.cut();
     };
     const request = { query: QUERY_AFTER, variables: { after: 'c0', of: 'mine' } };
     const reader = read(overSocket(), {}, request);
-    await until('four came', () => reader.heard.includes(4));
-    assert.deepEqual(reader.heard, [1, 2, 3, 4]);
+    await until('all came', () => reader.heard.includes(4.5));
+    assert.deepEqual(reader.heard, [1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5]);
     assert.deepEqual((await asked(3)).request.variables, { after: 'c3', of: 'mine' });
     assert.equal(request.variables.after, 'c0', 'what is not ours stays');
   });
@@ -549,7 +551,7 @@ describe('malformed', () => {
 });
 
 describe('tries', () => {
-  test('a server that accepts and then refuses is not stormed', async () => {
+  test('a server that accepts, sends an event and then refuses is not stormed', async () => {
     let now = 0;
     const waits: number[] = [];
     const timers = globalThis.setTimeout;
@@ -564,6 +566,7 @@ describe('tries', () => {
         request.toJSON();
         tries++;
         sink.next(frame('c0'));
+        sink.next(event(tries));
         if (tries < 12) sink.error([failure('OVERLOADED')]);
         return () => {};
       };
