@@ -43,7 +43,7 @@ pub struct Config {
     /// Limit the bytes of rendered pages that are kept, compressed and not. The oldest leave first.
     #[arg(long, env = "RENDERED_BYTES_MAX", default_value_t = 32 * 1024 * 1024)]
     pub rendered_bytes_max: usize,
-    /// Limit the bytes of a page. The largest that the graph's own limits allow has about 1 MiB. It has to
+    /// Limit the bytes of a page. The largest that the graph's own limits allow has about 1.5 MiB. It has to
     /// be the same in the gateway, which passes on nothing larger.
     #[arg(long, env = "PAGES_BYTES_MAX", default_value_t = 2 * 1024 * 1024)]
     pub pages_bytes_max: usize,

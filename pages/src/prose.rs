@@ -26,14 +26,22 @@ use phrases::{Link, Phrase};
 const NESTED_MAX: usize = 12;
 
 /// The graph takes texts of 20,000 characters. A longer one, which another program has written, is shown as it was typed.
-const DRAWN_BYTES_MAX: usize = 128 * 1024;
+const DRAWN_BYTES_MAX: usize = 20_000 * 4;
+
+/// HTML with more than `HTML_BYTES` and this for each character is of no text that was written to be read. It would make
+/// the page of a post larger than `PAGES_BYTES_MAX`, so such a text is shown as it was typed, too.
+const HTML_BYTES_PER_CHAR: usize = 12;
+const HTML_BYTES: usize = 1_024;
 
 const REL: &str = "nofollow ugc noopener";
 
 /// The text in an element of its own: in a single paragraph where it is one, without markup.
 pub(crate) fn prose(class: &str, text: &str) -> Markup {
     if text.len() <= DRAWN_BYTES_MAX && has_markup(text) {
-        return html! { div class={ (class) " prose" } { (drawn(text)) } };
+        let drawn = drawn(text);
+        if drawn.0.len() <= HTML_BYTES + HTML_BYTES_PER_CHAR * text.chars().count() {
+            return html! { div class={ (class) " prose" } { (drawn) } };
+        }
     }
     let paragraphs = paragraphs(text);
     html! {
@@ -117,16 +125,13 @@ fn draw_link(link: &Link, depth: usize) -> Markup {
     let Some(address) = address::safe(&link.target) else {
         return html! { (link.typed) };
     };
-    let says_address = link.words.trim().is_empty() || link.words == address;
-    let said = match says_address {
-        true => &address,
-        false => &link.words,
-    };
-    let host = address::other_host(said, &address);
+    let words = phrases::shown(&link.phrases);
+    let has_words = !words.trim_matches(is_blank).is_empty();
+    let host = address::other_host(&words, &address).filter(|_| has_words);
     html! {
         span {
             a href=(address) rel=(REL) title=[link.title.as_deref()] {
-                @if says_address { (address) } @else { (draw(&link.phrases, depth + 1)) }
+                @if has_words { (draw(&link.phrases, depth + 1)) } @else { (address) }
             }
             @if let Some(host) = host { " (" (host) ")" }
         }
@@ -357,6 +362,50 @@ mod tests {
                 );
             }
         }
+    }
+
+    /// As long as a text may be: a step that looks at all that follows would take seconds.
+    #[test]
+    fn the_longest_texts_are_drawn_in_a_moment() {
+        let chars = 20_000;
+        let long = |part: &str, last: &str| {
+            let times = (chars - last.chars().count()) / part.chars().count();
+            part.repeat(times) + last
+        };
+        for text in [
+            long("- ", "a\nb"),
+            long("> ", "a\nb"),
+            format!("> {}", long("- ", "a\nb")),
+            long("_a", ""),
+            long("[](", ""),
+            long("[](b (", ")"),
+            long("www.a(", ""),
+            long("https://a(", ""),
+            format!("a{}", long("  \n\u{A0}", "x")),
+            format!("[{}](https://a.b)", long(")", "x")),
+        ] {
+            let begun = Instant::now();
+            let html = drawn(&text).into_string();
+            let took = begun.elapsed();
+            assert!(took < DRAWN_WITHIN, "{text:.20}: {took:?}");
+            assert!(!html.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_text_whose_html_would_be_very_large_is_shown_as_it_was_typed() {
+        for text in [
+            format!("[](http:a/{})", "😀".repeat(4_989)),
+            format!("{}\n\n", ">".repeat(13)).repeat(333),
+            format!("`\n{}", "#\n".repeat(2_499)),
+        ] {
+            let bytes = prose("text", &text).into_string().len();
+            let most = HTML_BYTES + HTML_BYTES_PER_CHAR * text.chars().count();
+            assert!(drawn(&text).into_string().len() > most, "{text:.20}");
+            assert!(bytes <= most, "{text:.20}: {bytes}");
+        }
+        let html = prose("text", &"[a](http://b.example) ".repeat(200)).into_string();
+        assert_eq!(html.matches("<a ").count(), 200);
     }
 
     #[test]

@@ -91,7 +91,23 @@ describe('addresses', () => {
 
   test('words that look like another address say where they lead', () => {
     const evil = 'https://evil.example/';
-    for (const words of ['https://bank.example', 'www.bank.example', 'bank.example', '**bank.example/in**'])
+    for (const words of [
+      'https://bank.example',
+      'www.bank.example',
+      'bank.example',
+      '**bank.example/in**',
+      'bank\u200b.example',
+      '.\nhttps://bank.example/login',
+      '.\nbank.example',
+      '(https://bank.example)',
+      '\u2800bank.example',
+      'bank.example.',
+      'bank\u2024example',
+      'bank\uff61example',
+      'https://evil.example https://bank.example',
+      'see www.bank.example',
+      '\u202eelpmaxe.knab',
+    ])
       assert.equal(otherHost(words, evil), 'evil.example', words);
     for (const words of [
       'my bank',
@@ -99,6 +115,9 @@ describe('addresses', () => {
       'www.evil.example/in',
       'e.g. this',
       'https://evil.example/x',
+      '(https://evil.example).',
+      'evil.example.',
+      'see http: there',
     ])
       assert.equal(otherHost(words, evil), undefined, words);
     assert.match(drawn(`[https://bank.example](${evil})`), /<\/a> \(evil\.example\)/);

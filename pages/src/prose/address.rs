@@ -26,20 +26,62 @@ pub(super) fn safe(typed: &str) -> Option<String> {
     is_safe.then(|| url.into())
 }
 
-/// The host that a link leads to, where its words look like another one's address.
+/// The host that a link leads to, where its words, as they are shown, look like another one's address: all of them, or
+/// some that begin as addresses do. Words that are drawn in another order may look like anything.
 pub(super) fn other_host(words: &str, address: &str) -> Option<String> {
-    let shown: String = words.chars().filter(|c| !is_unseen(*c)).collect();
-    let shown = shown.trim();
-    if !looks_like_address(shown) {
-        return None;
-    }
     let host = host_of(address)?;
-    let said = match has_prefix(shown, "http:") || has_prefix(shown, "https:") {
-        true => host_of(shown),
-        false => host_of(&format!("http://{shown}")),
-    };
-    let bare = |host: &str| host.strip_prefix("www.").unwrap_or(host).to_owned();
-    (said.as_deref().map(bare) != Some(bare(&host))).then_some(host)
+    let seen = words.chars().filter(|c| !is_unseen(*c));
+    let shown: String = seen.map(|c| if is_dot(c) { '.' } else { c }).collect();
+    let mut said = addresses(&shown);
+    let all = without_marks(&shown);
+    if said.is_empty() && looks_like_address(all) {
+        said.push(all);
+    }
+    let is_other = |said: &&str| host_said(said).as_deref().map(name_of) != Some(name_of(&host));
+    let is_turned = words.contains(['\u{202D}', '\u{202E}']);
+    (is_turned || said.iter().any(is_other)).then_some(host)
+}
+
+/// What begins as an address does, each up to a blank.
+fn addresses(shown: &str) -> Vec<&str> {
+    let (mut found, mut next) = (Vec::new(), 0);
+    for (at, _) in shown.char_indices() {
+        let rest = &shown[at..];
+        let begins = ["https:", "http:", "www."];
+        let Some(begin) = begins.iter().find(|it| at >= next && has_prefix(rest, it)) else {
+            continue;
+        };
+        let end = rest.find(super::is_blank).unwrap_or(rest.len());
+        if end > begin.len() {
+            found.push(&rest[..end]);
+            next = at + end;
+        }
+    }
+    found
+}
+
+fn host_said(said: &str) -> Option<String> {
+    let said = without_marks(said);
+    match has_prefix(said, "http:") || has_prefix(said, "https:") {
+        true => host_of(said),
+        false => host_of(&format!("http://{said}")),
+    }
+}
+
+/// Without brackets, dots and blanks around it.
+fn without_marks(text: &str) -> &str {
+    text.trim_matches(|c: char| !c.is_alphanumeric())
+}
+
+/// What two hosts of the same owner have in common.
+fn name_of(host: &str) -> &str {
+    let name = host.strip_prefix("www.").unwrap_or(host);
+    name.strip_suffix('.').unwrap_or(name)
+}
+
+/// What looks like a dot.
+fn is_dot(c: char) -> bool {
+    matches!(c, '\u{2024}' | '\u{3002}' | '\u{FF0E}' | '\u{FF61}')
 }
 
 /// With its port, unless that is the scheme's own.
@@ -52,9 +94,9 @@ fn host_of(address: &str) -> Option<String> {
     })
 }
 
-/// What a reader does not see of a link's words: the marks of Markdown, and characters that take no room.
+/// What a reader does not see of a link's words: characters that take no room, and one that is a blank in all but name.
 fn is_unseen(c: char) -> bool {
-    matches!(c, '*' | '_' | '`' | '\\')
+    c == '\u{2800}'
         || c.general_category() == GeneralCategory::Format
         || matches!(c,
             '\u{34F}' | '\u{115F}'..='\u{1160}' | '\u{17B4}'..='\u{17B5}' | '\u{180B}'..='\u{180F}'
@@ -62,14 +104,8 @@ fn is_unseen(c: char) -> bool {
             | '\u{E0000}'..='\u{E0FFF}')
 }
 
-/// `https://...`, `www....`, or `a.example` and `a.example/...`.
+/// `a.example` or `a.example/...`.
 fn looks_like_address(shown: &str) -> bool {
-    if ["http://", "https://", "www."]
-        .iter()
-        .any(|it| has_prefix(shown, it))
-    {
-        return true;
-    }
     let name = shown.split('/').next().unwrap_or_default();
     if name.contains(super::is_blank) {
         return false;
@@ -85,20 +121,59 @@ fn has_prefix(text: &str, prefix: &str) -> bool {
     begin.is_some_and(|begin| begin.eq_ignore_ascii_case(prefix.as_bytes()))
 }
 
-/// A bare address at the beginning of `rest`, after the character `before`: its length in bytes, and where it leads to.
-pub(super) fn bare(rest: &str, before: Option<char>) -> Option<(usize, String)> {
+/// Characters without a blank or `<` between them. An address ends with them at the latest, and many may begin in them:
+/// their end is looked for once.
+#[derive(Default)]
+pub(super) struct Run {
+    end: usize,
+    /// Where the last `)` is.
+    close: Option<usize>,
+}
+
+impl Run {
+    fn at(text: &str, at: usize) -> Self {
+        let rest = &text[at..];
+        let length = rest.find(|c: char| super::is_blank(c) || c == '<');
+        let run = &rest[..length.unwrap_or(rest.len())];
+        Self {
+            end: at + run.len(),
+            close: run.rfind(')').map(|close| at + close),
+        }
+    }
+}
+
+/// A bare address at `at`, after the character `before`: its length in bytes, and where it leads to. `run` is that of the
+/// last one.
+pub(super) fn bare(
+    text: &str,
+    at: usize,
+    before: Option<char>,
+    run: &mut Run,
+) -> Option<(usize, String)> {
+    let rest = &text[at..];
+    let mut web = |host: usize| {
+        let first = rest[host..].chars().next()?;
+        if !first.is_ascii_alphanumeric() && first != '-' {
+            return None;
+        }
+        if at >= run.end {
+            *run = Run::at(text, at);
+        }
+        let close = run.close.and_then(|close| close.checked_sub(at));
+        Some(without_ending(&text[at..run.end], close))
+    };
     let is_word = before.is_some_and(|c| c.is_ascii_alphanumeric());
     if ["http://", "https://", "ftp://"]
         .iter()
         .any(|it| has_prefix(rest, it))
     {
-        let length = web(rest, rest.find("://")? + 3)?;
+        let length = web(rest.find("://")? + 3)?;
         return Some((length, rest[..length].to_owned()));
     }
     let is_after_blank = before.is_none_or(|c| super::is_blank(c) || "*_~(".contains(c));
     if is_after_blank && has_prefix(rest, "www.") {
         // The first rule takes these letters as they are typed.
-        let length = rest.starts_with("www.").then(|| web(rest, 4)).flatten()?;
+        let length = rest.starts_with("www.").then(|| web(4)).flatten()?;
         return Some((length, format!("http://{}", &rest[..length])));
     }
     for scheme in ["mailto:", "xmpp:"] {
@@ -119,31 +194,23 @@ fn is_name(c: char) -> bool {
     c.is_ascii_alphanumeric() || "._+-".contains(c)
 }
 
-/// A host, and all that follows up to a blank or `<`, without the punctuation of the sentence.
-fn web(rest: &str, host: usize) -> Option<usize> {
-    let first = rest[host..].chars().next()?;
-    if !first.is_ascii_alphanumeric() && first != '-' {
-        return None;
-    }
-    let all = rest.find(|c: char| super::is_blank(c) || c == '<');
-    let address = &rest[..all.unwrap_or(rest.len())];
-    Some(without_ending(address))
-}
-
 /// The length without trailing punctuation: a bracket that ends a pair stays, one without another is the sentence's, and
-/// so is an entity at the end.
-fn without_ending(address: &str) -> usize {
+/// so is an entity at the end. `close` is where the last `)` is.
+fn without_ending(address: &str, close: Option<usize>) -> usize {
     let mut end = address.len();
     let mut pairs = Vec::new();
     let mut at = 0;
     while let Some(found) = address[at..].find('(') {
-        match address[at + found..].find(')') {
+        let begin = at + found;
+        let closes = close.is_some_and(|close| close > begin);
+        let length = closes.then(|| address[begin..].find(')')).flatten();
+        match length {
             Some(length) => {
-                at += found + length + 1;
+                at = begin + length + 1;
                 pairs.push(at);
             }
             None => {
-                end = at + found;
+                end = begin;
                 break;
             }
         }
@@ -173,8 +240,9 @@ fn entity(text: &str) -> Option<usize> {
 
 /// The length of `name@host.example` at the beginning.
 fn mailbox(rest: &str) -> Option<usize> {
-    let name = rest.find(|c: char| !is_name(c))?;
-    if name == 0 || name > LOCAL_CHARS_MAX || !rest[name..].starts_with('@') {
+    let mut bytes = rest.bytes().take(LOCAL_CHARS_MAX + 1);
+    let name = bytes.position(|byte| !is_name(char::from(byte)))?;
+    if name == 0 || !rest[name..].starts_with('@') {
         return None;
     }
     let host = &rest[name + 1..];
@@ -232,6 +300,16 @@ mod tests {
             "bank.example",
             "**bank.example/in**",
             "bank\u{200B}.example",
+            ".\nhttps://bank.example/login",
+            ".\nbank.example",
+            "(https://bank.example)",
+            "\u{2800}bank.example",
+            "bank.example.",
+            "bank\u{2024}example",
+            "bank\u{FF61}example",
+            "https://evil.example https://bank.example",
+            "see www.bank.example",
+            "\u{202E}elpmaxe.knab",
         ] {
             assert_eq!(
                 other_host(words, evil).as_deref(),
@@ -245,6 +323,9 @@ mod tests {
             "www.evil.example/in",
             "e.g. this",
             "https://evil.example/x",
+            "(https://evil.example).",
+            "evil.example.",
+            "see http: there",
         ] {
             assert_eq!(other_host(words, evil), None, "{words}");
         }
@@ -260,11 +341,11 @@ mod tests {
             ("www.a.example...", "www.a.example"),
             ("ada@a.example.", "ada@a.example"),
         ] {
-            let (length, _) = bare(text, None).expect(text);
+            let (length, _) = bare(text, 0, None, &mut Run::default()).expect(text);
             assert_eq!(&text[..length], address);
         }
         for text in ["https://", "www.", "a@b", "a@.b", "@a.b", "https:// a"] {
-            assert_eq!(bare(text, None), None, "{text}");
+            assert_eq!(bare(text, 0, None, &mut Run::default()), None, "{text}");
         }
     }
 }

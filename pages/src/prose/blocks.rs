@@ -240,10 +240,14 @@ fn goes_on(before: &str, is_lazy: bool, is_first: bool) -> bool {
     indent < 4 && !opens(tested) && (is_lazy || !opens(inner))
 }
 
-/// The words after the marks of quotes and lists.
+/// The words after the marks of quotes and lists. What is nested too deep is shown as it was typed: no more of its marks
+/// are read, because each is looked for from there to the end of the line.
 fn within_marks(line: &str) -> &str {
     let mut rest = line;
-    while !is_rule(rest) {
+    for _ in 0..=NESTED_MAX {
+        if is_rule(rest) {
+            break;
+        }
         let Some((_, text)) = little_indent(rest, 3) else {
             break;
         };

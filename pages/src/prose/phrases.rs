@@ -2,11 +2,13 @@
 //!
 //! Emphasis follows CommonMark (<https://spec.commonmark.org/0.31.2/#emphasis-and-strong-emphasis>).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
 use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
 
-use super::{address, is_blank};
+use super::address::{self, Run};
+use super::is_blank;
 
 /// Of a text; what begins after them stays as it was typed.
 const EMPHASES_MAX: usize = 100;
@@ -14,6 +16,8 @@ const EMPHASES_MAX: usize = 100;
 const MARKS_MAX: usize = 500;
 /// Brackets in the words of a link, in each other.
 const NESTED_BRACKETS_MAX: usize = 2;
+/// Round brackets in the address of a link, in each other.
+const NESTED_PARENTHESES_MAX: usize = 32;
 const SCHEME_CHARS: std::ops::RangeInclusive<usize> = 2..=32;
 
 /// `typed` is what a reader has typed.
@@ -30,8 +34,18 @@ pub(super) struct Link {
     /// As it was typed: it may lead nowhere.
     pub target: String,
     pub title: Option<String>,
-    pub words: String,
     pub phrases: Vec<Phrase>,
+}
+
+/// The words that a reader sees.
+pub(super) fn shown(phrases: &[Phrase]) -> String {
+    let words = phrases.iter().map(|phrase| match phrase {
+        Phrase::Text(text) | Phrase::Code { text, .. } => text.clone(),
+        Phrase::Emphasis { phrases, .. }
+        | Phrase::Strong { phrases, .. }
+        | Phrase::Link(Link { phrases, .. }) => shown(phrases),
+    });
+    words.collect()
 }
 
 /// The emphases that a text may still have.
@@ -65,8 +79,12 @@ struct Scanner<'t, 'e> {
     brackets: Vec<(usize, Bracket)>,
     /// Lengths of backticks that nothing closes from here on.
     unclosed: HashSet<usize>,
-    /// Quotes that close no title from here on.
-    untitled: HashSet<char>,
+    /// Where no title begins with a quote.
+    untitled: Untitled,
+    /// That of the last bare address.
+    run: Run,
+    /// Where the last word ends.
+    words_end: usize,
 }
 
 enum Piece {
@@ -103,7 +121,9 @@ impl<'t, 'e> Scanner<'t, 'e> {
             pieces: Vec::new(),
             brackets: Vec::new(),
             unclosed: HashSet::new(),
-            untitled: HashSet::new(),
+            untitled: HashMap::new(),
+            run: Run::default(),
+            words_end: text.trim_end_matches(is_blank).len(),
         };
         scanner.brackets = scanner.find_brackets();
         scanner
@@ -173,10 +193,10 @@ impl<'t, 'e> Scanner<'t, 'e> {
     }
 
     fn break_after(&mut self, length: usize) -> bool {
-        let after = &self.rest()[length + 1..];
-        if after.trim_matches(is_blank).is_empty() {
+        if self.at + length + 1 >= self.words_end {
             return false;
         }
+        let after = &self.rest()[length + 1..];
         let indent = after.len() - after.trim_start_matches([' ', '\t']).len();
         self.push(Phrase::Text("\n".to_owned()), length + 1 + indent)
     }
@@ -265,7 +285,6 @@ impl<'t, 'e> Scanner<'t, 'e> {
             typed: self.rest()[..length].to_owned(),
             target: target.address,
             title: target.title.filter(|title| !title.is_empty()),
-            words: unescaped_brackets(words),
             phrases,
         };
         self.push(Phrase::Link(link), length)
@@ -299,7 +318,8 @@ impl<'t, 'e> Scanner<'t, 'e> {
             .chars()
             .next_back()
             .filter(|_| is_in_text);
-        let Some((length, target)) = address::bare(self.rest(), before) else {
+        let Some((length, target)) = address::bare(self.text, self.at, before, &mut self.run)
+        else {
             return false;
         };
         self.push_address(length, self.rest()[..length].to_owned(), target)
@@ -310,8 +330,7 @@ impl<'t, 'e> Scanner<'t, 'e> {
             typed: self.rest()[..length].to_owned(),
             target,
             title: None,
-            phrases: vec![Phrase::Text(words.clone())],
-            words,
+            phrases: vec![Phrase::Text(words)],
         };
         self.push(Phrase::Link(link), length)
     }
@@ -553,7 +572,10 @@ struct Target {
     end: usize,
 }
 
-fn target_at(text: &str, at: usize, untitled: &mut HashSet<char>) -> Option<Target> {
+/// By a quote: it begins no title of a link within this range, because what ends them all is not a link's end.
+type Untitled = HashMap<char, Range<usize>>;
+
+fn target_at(text: &str, at: usize, untitled: &mut Untitled) -> Option<Target> {
     let skip = |at: usize| {
         let rest = &text[at..];
         at + rest.len() - rest.trim_start_matches([' ', '\t', '\n']).len()
@@ -571,11 +593,10 @@ fn target_at(text: &str, at: usize, untitled: &mut HashSet<char>) -> Option<Targ
             (&text[begin..end], end)
         }
     };
-    let address = unescaped_text(address);
     let next = skip(end);
     if text[next..].starts_with(')') {
         return Some(Target {
-            address,
+            address: unescaped_text(address),
             title: None,
             end: next + 1,
         });
@@ -584,20 +605,24 @@ fn target_at(text: &str, at: usize, untitled: &mut HashSet<char>) -> Option<Targ
         .chars()
         .next()
         .filter(|c| matches!(c, '"' | '\'' | '('))?;
-    if next == end || address.is_empty() || untitled.contains(&quote) {
+    let is_known = untitled.get(&quote).is_some_and(|it| it.contains(&next));
+    if next == end || address.is_empty() || is_known {
         return None;
     }
     let close = if quote == '(' { ')' } else { quote };
     let Some(length) = unescaped(&text[next + 1..], |c| c == close) else {
-        untitled.insert(quote);
+        untitled.insert(quote, next..text.len());
         return None;
     };
-    let title = unescaped_text(&text[next + 1..next + 1 + length]);
-    let end = skip(next + 1 + length + 1);
-    let closes = text[end..].starts_with(')');
-    closes.then(|| Target {
-        address,
-        title: Some(title),
+    let close = next + 1 + length;
+    let end = skip(close + 1);
+    if !text[end..].starts_with(')') {
+        untitled.insert(quote, next..close);
+        return None;
+    }
+    Some(Target {
+        address: unescaped_text(address),
+        title: Some(unescaped_text(&text[next + 1..close])),
         end: end + 1,
     })
 }
@@ -612,6 +637,7 @@ fn address_length(text: &str) -> Option<usize> {
         }
         match c {
             '\\' => is_escaped = true,
+            '(' if depth == NESTED_PARENTHESES_MAX => return None,
             '(' => depth += 1,
             ')' if depth == 0 => return Some(at),
             ')' => depth -= 1,
@@ -648,10 +674,6 @@ fn unescaped_text(text: &str) -> String {
         }
     }
     kept
-}
-
-fn unescaped_brackets(words: &str) -> String {
-    words.replace("\\[", "[").replace("\\]", "]")
 }
 
 /// Whether the words of a link have a link of their own.

@@ -72,17 +72,29 @@ async fn what_the_gateway_would_not_pass_on_is_not_sent() {
     pages.text("/robots.txt", 200).await;
 }
 
-/// As large as the graph's limits allow, of what gets largest in HTML: quotes, each a paragraph of its own.
+/// As large as the graph's limits allow, of what gets largest in HTML: quotes, each a paragraph of its own, and Markdown
+/// with long elements for few characters.
 #[tokio::test]
 async fn the_largest_page_of_the_graph_is_sent() {
+    let quotes = |chars: usize| "\"".repeat(chars);
+    let long = |part: &str, chars: usize| part.repeat(chars / part.len());
+    let texts: [&dyn Fn(usize) -> String; 5] = [
+        &|chars| long("\"\n\n", chars),
+        &|chars| format!("[](http:a/{})", "😀".repeat(chars - 11)),
+        &|chars| long(&format!("{}\n\n", ">".repeat(13)), chars),
+        &|chars| format!("`\n{}", long("#\n", chars - 2)),
+        &|chars| long("www.a.b ", chars),
+    ];
+    for text in texts {
+        let mut post = post_with(&quotes(200), &text(20_000), &quotes(100));
+        post["excerpt"] = quotes(1_000).into();
+        let comment = comment_with(&text(5_000), &quotes(100));
+        is_sent(post, comment).await;
+    }
+}
+
+async fn is_sent(post: Value, comment: Value) {
     let pages = Pages::start().await;
-    let (quotes, paragraphs) = (
-        |chars: usize| "\"".repeat(chars),
-        |chars: usize| "\"\n\n".repeat(chars / 3),
-    );
-    let mut post = post_with(&quotes(200), &paragraphs(20_000), &quotes(100));
-    post["excerpt"] = quotes(1_000).into();
-    let comment = comment_with(&paragraphs(5_000), &quotes(100));
     let posts = list(&vec![post.clone(); 30], Some("next"));
     let comments = list(&vec![comment; 30], Some("next"));
     let mut commented = post.clone();

@@ -170,13 +170,23 @@ class Drawing<Element> {
   link(token: Tokens.Link, depth: number): Element | string {
     const address = safeAddress(token.href);
     if (address === undefined) return token.raw;
-    const said = token.text.trim() === '' ? address : token.text;
-    const host = otherHost(said, address);
+    const said = shown(token.tokens);
+    const hasWords = said.trim() !== '';
+    const host = hasWords ? otherHost(said, address) : undefined;
     const attributes = { href: address, rel: REL, ...(token.title && { title: token.title }) };
-    const words = said === address ? [address] : this.inline(token.tokens, depth + 1, true);
+    const words = hasWords ? this.inline(token.tokens, depth + 1, true) : [address];
     const link = this.make('a', attributes, words);
     return this.make('span', {}, host === undefined ? [link] : [link, ` (${host})`]);
   }
+}
+
+/** The words that a reader sees. */
+function shown(tokens: readonly Token[] = []): string {
+  const words = (tokens as readonly Tokens.Generic[]).map((token) => {
+    if (token.type === 'codespan') return String(token.text);
+    return token.type === 'br' ? '\n' : token.tokens ? shown(token.tokens) : text(token);
+  });
+  return words.join('');
 }
 
 /** Entities stay as they were typed, and a backslash takes itself away. */
