@@ -51,21 +51,15 @@ pub enum Asked {
 /// Reads an address.
 pub fn asked(uri: &Uri) -> Asked {
     let query = uri.query().unwrap_or_default();
-    let after = match parameter(query, "after") {
-        Some(cursor) if cursor.is_empty() || cursor.len() > CURSOR_BYTES_MAX => {
-            return Asked::Page(Page::Nowhere);
-        }
-        after => after,
-    };
     let page = match uri.path() {
-        "/" => return list(query, after),
+        "/" => return list(query),
         "/new" | "/moderation" => Page::Plain,
         "/feed.atom" => Page::PostsFeed,
         "/robots.txt" => Page::Robots,
         "/sitemap.xml" => Page::Sitemap,
         path => match path.strip_prefix("/posts/").map(below_posts) {
             Some(Some((id, true))) => Page::CommentsFeed { id },
-            Some(Some((id, false))) => Page::Post { id, after },
+            Some(Some((id, false))) => part(query, |after| Page::Post { id, after }),
             _ => Page::Nowhere,
         },
     };
@@ -73,7 +67,7 @@ pub fn asked(uri: &Uri) -> Asked {
 }
 
 /// The addresses of before, `/?post=ID` and `/?new`, still lead where they did.
-fn list(query: &str, after: Option<String>) -> Asked {
+fn list(query: &str) -> Asked {
     if let Some(post) = parameter(query, "post") {
         return match id(&post) {
             Some(id) => Asked::Moved(format!("/posts/{id}")),
@@ -82,8 +76,16 @@ fn list(query: &str, after: Option<String>) -> Asked {
     }
     Asked::Page(match parameter(query, "new") {
         Some(_) => Page::Plain,
-        None => Page::List { after },
+        None => part(query, |after| Page::List { after }),
     })
+}
+
+/// The page that begins with the cursor `after`, if there is one.
+fn part(query: &str, page: impl FnOnce(Option<String>) -> Page) -> Page {
+    match parameter(query, "after") {
+        Some(cursor) if cursor.is_empty() || cursor.len() > CURSOR_BYTES_MAX => Page::Nowhere,
+        after => page(after),
+    }
 }
 
 /// `ID`, `ID/` or `ID/feed.atom`: the id, and whether it is the feed.
@@ -103,15 +105,19 @@ fn id(text: &str) -> Option<String> {
     is_id.then(|| text.to_ascii_lowercase())
 }
 
-/// The first parameter of this name, decoded; one that is not UTF-8 is empty.
+/// The first parameter of this name, both decoded as a browser does; what is not UTF-8 is empty.
 fn parameter(query: &str, name: &str) -> Option<String> {
-    let pairs = query.split('&').map(|pair| match pair.split_once('=') {
+    let decoded = |text: &str| {
+        let text = text.replace('+', " ");
+        let text = percent_decode_str(&text).decode_utf8().unwrap_or_default();
+        text.into_owned()
+    };
+    let mut pairs = query.split('&').map(|pair| match pair.split_once('=') {
         Some((name, value)) => (name, value),
         None => (pair, ""),
     });
-    let (_, value) = pairs.into_iter().find(|(found, _)| *found == name)?;
-    let value = percent_decode_str(value).decode_utf8().unwrap_or_default();
-    Some(value.into_owned())
+    let (_, value) = pairs.find(|(found, _)| decoded(found) == name)?;
+    Some(decoded(value))
 }
 
 #[cfg(test)]
@@ -141,6 +147,12 @@ mod tests {
                     after: Some("a+b".to_owned()),
                 },
             ),
+            (
+                "/?%61fter=a+b&after=c",
+                Page::List {
+                    after: Some("a b".to_owned()),
+                },
+            ),
             ("/posts/0123456789abcdef01234567", post(None)),
             ("/posts/0123456789ABCDEF01234567", post(None)),
             ("/posts/0123456789abcdef01234567/", post(None)),
@@ -153,6 +165,7 @@ mod tests {
             ("/moderation", Page::Plain),
             ("/?new", Page::Plain),
             ("/feed.atom", Page::PostsFeed),
+            ("/feed.atom?after=", Page::PostsFeed),
             ("/robots.txt", Page::Robots),
             ("/sitemap.xml", Page::Sitemap),
         ] {

@@ -8,7 +8,7 @@ use crate::address::Page;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::feed;
-use crate::graph::{Answer, Comments, Discussion, Graph, Unanswered};
+use crate::graph::{Answer, Comments, Discussion, Graph, Start, Unanswered};
 use crate::head;
 use crate::origin::Origin;
 use crate::rendered::Rendered;
@@ -26,6 +26,8 @@ pub struct Renderer {
 /// The answers that the live page starts from (`web/src/live/graph/started.ts`).
 #[derive(Serialize)]
 struct Handed<'a> {
+    /// The cursor in the address: where the list of posts begins, or that of the post's comments.
+    after: Option<&'a str>,
     start: &'a RawValue,
     #[serde(skip_serializing_if = "Option::is_none")]
     comments: Option<&'a RawValue>,
@@ -83,7 +85,7 @@ impl Renderer {
     async fn posts(&self, origin: &Origin, after: Option<&str>) -> Result<Rendered, Unanswered> {
         let template = self.template.read().await?;
         let start = self.graph.start(None, after).await?;
-        let handed = handed(&start.json, None);
+        let handed = handed(after, &start.json, None);
         let body = view::list(&start.data.posts, after.is_some(), handed.as_deref());
         let html = template.with(head::list(origin, after.is_some()), body);
         Ok(Rendered::html(StatusCode::OK, html).await?)
@@ -111,15 +113,17 @@ impl Renderer {
         };
         let handed = comments
             .as_ref()
-            .and_then(|comments| handed(&start.json, Some(&comments.json)));
-        let body = view::post(
-            &start.data.posts,
-            post,
-            comments.as_ref().and_then(discussion),
-            after.is_some(),
-            handed.as_deref(),
-        );
-        let html = template.with(head::post(origin, post, after.is_some()), body);
+            .and_then(|comments| handed(after, &start.json, Some(&comments.json)));
+        let head = head::post(origin, post, after.is_some());
+        let is_older = after.is_some();
+        // Long texts take their time to draw: not where all other requests wait for it.
+        let drawing = tokio::task::spawn_blocking(move || {
+            let Start { posts, chosen } = start.data;
+            let discussion = comments.as_ref().and_then(discussion);
+            chosen.map(|post| view::post(&posts, &post, discussion, is_older, handed.as_deref()))
+        });
+        let body = drawing.await.ok().flatten().ok_or(Failure::Defect)?;
+        let html = template.with(head, body);
         Ok(Rendered::html(StatusCode::OK, html).await?)
     }
 
@@ -163,12 +167,17 @@ fn discussion(comments: &Answer<Comments>) -> Option<&Discussion> {
 }
 
 /// As JSON, if it is not too large.
-fn handed(start: &RawValue, comments: Option<&RawValue>) -> Option<String> {
+fn handed(after: Option<&str>, start: &RawValue, comments: Option<&RawValue>) -> Option<String> {
     let bytes = start.get().len() + comments.map_or(0, |it| it.get().len());
     if bytes > START_BYTES_MAX {
         return None;
     }
-    serde_json::to_string(&Handed { start, comments }).ok()
+    serde_json::to_string(&Handed {
+        after,
+        start,
+        comments,
+    })
+    .ok()
 }
 
 impl From<Failure> for Unanswered {

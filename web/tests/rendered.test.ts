@@ -166,6 +166,24 @@ test('the live page takes the place of what was rendered, without a flash, and a
   await closePage(page);
 });
 
+test('a list that was rendered for another cursor is not taken for the one of the address', async () => {
+  const post = await graph.createPost('In parts');
+  const comments = await createComments(post, 3);
+  let operations: string[] = [];
+  const page = await openPage(browser, postUrl(post), {}, async (opened) => {
+    operations = operationsOf(opened);
+    await opened.route(postUrl(post), async (route) => {
+      const answer = await route.fetch();
+      const html = (await answer.text()).replace('&quot;after&quot;:null', '&quot;after&quot;:&quot;x&quot;');
+      assert.match(html, /&quot;after&quot;:&quot;x&quot;/);
+      await route.fulfill({ response: answer, body: html });
+    });
+  });
+  await waitForComments(page, comments);
+  assert.ok(operations.includes('StartComments'), operations.join());
+  await closePage(page);
+});
+
 test('nothing moves and the reader stays where they are when the live page takes over', async () => {
   const post = await graph.createPost('Scrolled', 'A line.\n\n'.repeat(30));
   await createComments(post, 20);

@@ -1,6 +1,6 @@
 //! Which page an address shows, and with which status.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::document::html;
 use crate::support::{ID, INDEX, Pages, comment_with, list, post_with, tell_of};
@@ -112,14 +112,23 @@ async fn a_post_can_be_read_without_a_script() {
         json!(null),
         "the newest posts are beside"
     );
-    // The live page starts from the same part.
-    assert!(part.contains("data-start"), "{part}");
+    // The live page starts from the same part, and knows that it is this one.
+    let after_handed = |text: &str| {
+        let elements = html(text);
+        let mut starts = elements.iter().filter_map(|it| it.attribute("data-start"));
+        let start = starts.next().expect("what the live page starts from");
+        let start: Value = serde_json::from_str(start).expect("JSON");
+        start["after"].clone()
+    };
+    assert_eq!(after_handed(&part), "next+comment");
+    assert_eq!(after_handed(&text), json!(null));
     let list = html(&pages.text("/", 200).await);
     let older = list.iter().find(|it| it.attribute("rel") == Some("next"));
     let older = older.and_then(|it| it.attribute("href")).expect("a link");
     assert_eq!(older, "/?after=next%2Bpost");
-    pages.text(older, 200).await;
+    let part = pages.text(older, 200).await;
     assert_eq!(after("Start", 3), "next+post");
+    assert_eq!(after_handed(&part), "next+post");
 }
 
 #[tokio::test]

@@ -30,6 +30,8 @@ const shown = {
 
 /** The answers that the page service has put into the page (pages/src/render.rs). */
 interface Handed {
+  /** Where the list of posts begins, or that of the post's comments. */
+  after: string | null;
   start: StartQuery;
   comments?: StartCommentsQuery;
 }
@@ -53,7 +55,7 @@ async function startComments(): Promise<StartCommentsQuery | undefined> {
   return handed?.comments ?? ask<StartCommentsQuery>('StartComments', variables);
 }
 
-/** Nothing where the page shows more than the first page of each list, or another post. */
+/** Nothing where the page shows more than the first page of each list, another part of one, or another post. */
 function takeHanded(): Handed | undefined {
   const root = document.getElementById('root');
   const json = root?.dataset.start;
@@ -62,7 +64,9 @@ function takeHanded(): Handed | undefined {
   if (json === undefined || !isEnough) return undefined;
   try {
     const read = JSON.parse(json) as Handed;
-    return read.start.chosen?.id === chosenAtStart ? read : undefined;
+    const begin = chosenAtStart === undefined ? postsBegin : commentsBegin;
+    const isSamePart = read.after === (begin ?? null);
+    return isSamePart && read.start.chosen?.id === chosenAtStart ? read : undefined;
   } catch {
     return undefined;
   }
