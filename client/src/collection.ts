@@ -51,7 +51,10 @@ export interface Collection<Item> {
    * server has it. Throws what the last try threw; the item is not shown then.
    */
   write: (item: Item, send: (idempotencyKey: string) => Promise<Item>) => Promise<Item>;
-  /** Adds items that were read otherwise, such as an older page. Those that are known stay as they are. */
+  /**
+   * Adds items that were read otherwise, such as an older page. Those that are known stay as they are, and those that
+   * were removed or changed a short time ago stay so.
+   */
   add: (items: readonly Item[]) => void;
   /** Reads the list again, and follows it again if that had ended. */
   refresh: () => void;
@@ -62,6 +65,7 @@ const ITEMS_MAX = 1_000;
 const CHANGES_MAX = 1_000;
 const SENDING_MAX = 100;
 const REMOVED_MAX = 100;
+const UNPLACED_MAX = 100;
 const WRITE_TRIES_MAX = 6;
 const LONGEST_RETRY_MS = 10_000;
 /** Between two readings, if something was missed meanwhile. */
@@ -73,8 +77,8 @@ export class TooManyWrites extends Error {}
 
 interface Sending<Item> {
   item: Item;
-  /** Its own item has arrived before the answer. */
-  hasArrived: boolean;
+  /** The id of the item that looks like its own, and arrived before the answer. */
+  arrivedId: string | undefined;
 }
 
 export function collection<Item extends object, Data = unknown>(
@@ -99,6 +103,8 @@ class List<Item extends object, Data> {
   #sending = new Map<string, Sending<Item>>();
   /** The ids of the last items that were removed: what was being written may be among them. */
   #removed = new Set<string>();
+  /** The last changes of items that are not there: a page that is on its way may bring these as they were. */
+  #unplaced = new Map<string, Item>();
   #shown: Snapshot<Item> | undefined;
   #isRead = false;
   /** Not read since it is followed. */
@@ -112,8 +118,8 @@ class List<Item extends object, Data> {
   #stop: (() => void) | undefined;
   /** Of two readings the later one counts. */
   #reading = 0;
-  /** The changes since the list is being read. */
-  #changes: Change<Item>[] | undefined;
+  /** What happened since the list is being read: it is done again on top of that. */
+  #changes: (() => void)[] | undefined;
   /** Something was missed since the list is being read: it is read once more. */
   #next: { gap: Gap | undefined } | undefined;
   /** The reading that is waited for. */
@@ -143,8 +149,9 @@ class List<Item extends object, Data> {
   }
 
   add(items: readonly Item[]): void {
-    const known = new Set(this.#items.map(this.#idOf));
-    this.#set([...this.#items, ...items.filter((item) => !known.has(this.#idOf(item)))]);
+    const newest = items.map((item) => this.#unplaced.get(this.#idOf(item)) ?? item);
+    items.forEach((item) => this.#unplaced.delete(this.#idOf(item)));
+    this.#change(() => this.#addUnknown(newest));
     this.#tell();
   }
 
@@ -160,20 +167,33 @@ class List<Item extends object, Data> {
   async write(item: Item, send: (idempotencyKey: string) => Promise<Item>): Promise<Item> {
     if (this.#sending.size >= SENDING_MAX) throw new TooManyWrites(`${SENDING_MAX} items are being written`);
     const key = newKey();
-    this.#sending.set(key, { item, hasArrived: false });
+    const sending: Sending<Item> = { item, arrivedId: undefined };
+    this.#sending.set(key, sending);
     this.#tell();
     try {
       const written = await this.#send(key, send);
       this.#sending.delete(key);
-      const id = this.#idOf(written);
+      this.#settle(sending, this.#idOf(written));
       // What came by the subscription may be newer.
-      const isKnown = this.#items.some((known) => this.#idOf(known) === id);
-      if (!isKnown && !this.#removed.has(id)) this.#put(written);
+      this.#change(() => {
+        const id = this.#idOf(written);
+        if (!this.#knows(id) && !this.#removed.has(id)) this.#place(this.#unplaced.get(id) ?? written);
+      });
       return written;
     } finally {
       this.#sending.delete(key);
       this.#tell();
     }
+  }
+
+  /** Of writes that look alike, the answer says which one it was. */
+  #settle({ arrivedId }: Sending<Item>, id: string): void {
+    const others = [...this.#sending.values()];
+    const other = others.find((sending) => sending.arrivedId === id);
+    if (other) other.arrivedId = undefined;
+    if (arrivedId === undefined || arrivedId === id) return;
+    const arrived = this.#items.find((item) => this.#idOf(item) === arrivedId);
+    if (arrived) this.#match(arrived);
   }
 
   async #send(key: string, send: (idempotencyKey: string) => Promise<Item>): Promise<Item> {
@@ -255,10 +275,14 @@ class List<Item extends object, Data> {
     if (errors && errors.length > 0) return this.#readSoon(undefined);
     const change = this.#options.changeOf(data);
     if (!change) return;
-    if (this.#changes && this.#changes.length <= CHANGES_MAX) this.#changes.push(change);
-    if (!this.#isRead) return;
-    this.#apply(change);
-    this.#tell();
+    this.#change(() => this.#apply(change), this.#isRead);
+    if (this.#isRead) this.#tell();
+  }
+
+  /** Makes a change, and once more after the reading that is on its way. */
+  #change(make: () => void, isNow = true): void {
+    if (this.#changes && this.#changes.length <= CHANGES_MAX) this.#changes.push(make);
+    if (isNow) make();
   }
 
   /** A promise for the gaps that were told and not read yet. */
@@ -287,7 +311,7 @@ class List<Item extends object, Data> {
     const reading = ++this.#reading;
     this.#stopWaiting();
     this.#willRead = undefined;
-    const changes: Change<Item>[] = [];
+    const changes: (() => void)[] = [];
     this.#changes = changes;
     try {
       const { items, cursor } = await this.#options.read();
@@ -296,10 +320,16 @@ class List<Item extends object, Data> {
       this.#attempt = 0;
       this.#error = undefined;
       this.#hasFailed = false;
+      const before = this.#isRead ? new Set(this.#items.map(this.#idOf)) : undefined;
       this.#isRead = true;
       this.#isStale = false;
+      // Events were missed perhaps: what is newer than this list is done again.
+      this.#unplaced.clear();
       this.#set(items);
-      changes.forEach((change) => this.#apply(change));
+      // What was written may be among the new ones, though its event was missed and its answer is not there yet.
+      if (before && this.#sending.size > 0)
+        this.#items.filter((item) => !before.has(this.#idOf(item))).forEach((item) => this.#match(item));
+      changes.forEach((change) => change());
       const next = this.#next ?? (changes.length > CHANGES_MAX ? { gap: undefined } : undefined);
       this.#next = undefined;
       // It was a guess that the subscription stood: after the cursor of the list, nothing depends on it.
@@ -336,34 +366,59 @@ class List<Item extends object, Data> {
   }
 
   #apply(change: Change<Item>): void {
+    if ('put' in change) return this.#put(change.put);
+    const id = 'remove' in change ? change.remove : this.#idOf(change.replace);
     if ('remove' in change) {
-      this.#removed.add(change.remove);
-      for (const oldest of this.#removed) {
-        if (this.#removed.size <= REMOVED_MAX) break;
-        this.#removed.delete(oldest);
-      }
-      this.#items = this.#items.filter((item) => this.#idOf(item) !== change.remove);
-    } else if ('put' in change) this.#put(change.put);
-    else if (this.#items.some((item) => this.#idOf(item) === this.#idOf(change.replace)))
-      this.#put(change.replace);
+      this.#removed.add(id);
+      keepLast(this.#removed, REMOVED_MAX);
+      this.#unplaced.delete(id);
+      this.#items = this.#items.filter((item) => this.#idOf(item) !== id);
+    } else if (this.#knows(id)) this.#put(change.replace);
+    else {
+      this.#unplaced.delete(id);
+      this.#unplaced.set(id, change.replace);
+      keepLast(this.#unplaced, UNPLACED_MAX);
+    }
+  }
+
+  #knows(id: string): boolean {
+    return this.#items.some((item) => this.#idOf(item) === id);
+  }
+
+  #addUnknown(items: readonly Item[]): void {
+    const known = new Set(this.#items.map(this.#idOf));
+    const unknown = items.filter((item) => {
+      const id = this.#idOf(item);
+      return !known.has(id) && !this.#removed.has(id);
+    });
+    this.#set([...this.#items, ...unknown]);
   }
 
   #put(item: Item): void {
+    const isKnown = this.#knows(this.#idOf(item));
+    this.#place(item);
+    if (!isKnown) this.#match(item);
+  }
+
+  #place(item: Item): void {
     const id = this.#idOf(item);
-    const isKnown = this.#items.some((known) => this.#idOf(known) === id);
     this.#removed.delete(id);
+    this.#unplaced.delete(id);
     this.#set(
-      isKnown
+      this.#knows(id)
         ? this.#items.map((known) => (this.#idOf(known) === id ? item : known))
         : [item, ...this.#items],
     );
-    if (isKnown) return;
+  }
+
+  /** An item that arrived may be one that is being written. */
+  #match(item: Item): void {
+    const id = this.#idOf(item);
+    const sending = [...this.#sending.values()];
+    if (sending.some(({ arrivedId }) => arrivedId === id)) return;
     const isWritten = this.#options.isWritten ?? ((arrived, written) => this.#isLike(arrived, written));
-    for (const sending of this.#sending.values())
-      if (!sending.hasArrived && isWritten(item, sending.item)) {
-        sending.hasArrived = true;
-        break;
-      }
+    const own = sending.find((each) => each.arrivedId === undefined && isWritten(item, each.item));
+    if (own) own.arrivedId = id;
   }
 
   /** Whether an item has all that is known of another one, except its id. */
@@ -383,7 +438,7 @@ class List<Item extends object, Data> {
   #show(): Snapshot<Item> {
     const { compare } = this.#options;
     const sending = [...this.#sending.values()]
-      .filter(({ hasArrived }) => !hasArrived)
+      .filter(({ arrivedId }) => arrivedId === undefined)
       .map(({ item }) => item);
     const items = [...sending.reverse(), ...this.#items];
     return {
@@ -403,6 +458,13 @@ class List<Item extends object, Data> {
   #tell(): void {
     this.#shown = undefined;
     [...this.#readers].forEach(({ changed }) => report(changed));
+  }
+}
+
+function keepLast(kept: Set<string> | Map<string, unknown>, most: number): void {
+  for (const oldest of kept.keys()) {
+    if (kept.size <= most) break;
+    kept.delete(oldest);
   }
 }
 

@@ -342,6 +342,83 @@ test('what was removed before its answer came is not shown', async () => {
   assert.deepEqual(texts(), ['then']);
 });
 
+test('two writes that look alike: each answer is for its own, whichever event comes first', async () => {
+  const served = await opened();
+  const counts: number[] = [];
+  for (const order of ['answers', 'own events', 'events crosswise', 'one event'] as const) {
+    const answers: ((_: Item) => void)[] = [];
+    const [first, second] = [item(`${order} 1`, order), item(`${order} 2`, order)];
+    const write = () => list.write(item('', order), () => new Promise((resolve) => answers.push(resolve)));
+    const written = [write(), write()];
+    await until('both are sent', () => answers[1]);
+    const stop = list.subscribe(() => counts.push(texts().filter((text) => text === order).length));
+    const events =
+      order === 'answers'
+        ? []
+        : order === 'own events'
+          ? [first, second]
+          : order === 'one event'
+            ? [second]
+            : [second, first];
+    events.forEach((each) => served.next(changed({ put: each })));
+    await until('they came', () => list.getSnapshot().sending.size === 2 - events.length);
+    answers[0]?.(first);
+    await written[0];
+    answers[1]?.(second);
+    await written[1];
+    stop();
+    assert.deepEqual(new Set(counts), new Set([2]), `${order}: ${counts}`);
+  }
+});
+
+test('an answer that is lost, and a list that has what was written: it shows once', async () => {
+  const served = await opened();
+  let answer: (_: Item) => void = () => {};
+  const written = list.write(item('', 'mine'), () => new Promise((resolve) => (answer = resolve)));
+  read = async () => ({ items: [item('m1', 'mine'), item('a')] });
+  served.next({ data: null, errors: [{ message: '', extensions: { code: 'SUBSCRIPTION_INTERRUPTED' } }] });
+  await until('it is read', () => texts().includes('a'));
+  assert.deepEqual(texts(), ['mine', 'a']);
+  answer(item('m1', 'mine'));
+  await written;
+  assert.deepEqual(texts(), ['mine', 'a']);
+});
+
+test('what was written while the list is read stays, though that list is older', async () => {
+  await opened();
+  let answer: (_: { items: Item[] }) => void = () => {};
+  read = () => new Promise((resolve) => (answer = resolve));
+  list.refresh();
+  await list.write(item('', 'mine'), async () => item('m1', 'mine'));
+  answer({ items: [item('a')] });
+  await until('it is read', () => texts().includes('a'));
+  assert.deepEqual(texts(), ['mine', 'a']);
+});
+
+test('an older page brings back nothing that was removed, and no old text', async () => {
+  const served = await opened();
+  served.next(changed({ remove: 'removed' }));
+  served.next(changed({ replace: item('edited', 'new text') }));
+  served.next(changed({ put: item('then') }));
+  await until('it came', () => texts().includes('then'));
+  list.add([item('removed'), item('edited', 'old text'), item('older')]);
+  assert.deepEqual(texts(), ['then', 'new text', 'older']);
+});
+
+test('an older page that comes while the list is read stays, with what happens to it', async () => {
+  const served = await opened();
+  let answer: (_: { items: Item[] }) => void = () => {};
+  read = () => new Promise((resolve) => (answer = resolve));
+  list.refresh();
+  list.add([item('older'), item('edited'), item('removed')]);
+  served.next(changed({ replace: item('edited', 'new text') }));
+  served.next(changed({ remove: 'removed' }));
+  await until('it came', () => !texts().includes('removed'));
+  answer({ items: [item('a')] });
+  await until('it is read', () => texts().includes('a'));
+  assert.deepEqual(texts(), ['a', 'older', 'new text']);
+});
+
 test('writes have a limit', async () => {
   await opened();
   const never = () => new Promise<Item>(() => {});
