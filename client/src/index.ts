@@ -11,4 +11,4 @@ export {
 export { subscribe } from './resume.js';
 export type { Gap, Listener, Options, Sendable, Sink, State, Transport } from './resume.js';
 export { memoryStore, sessionStore } from './stores.js';
-export type { CursorStore } from './stores.js';
+export type { CursorStore, StorageLike } from './stores.js';

@@ -4,23 +4,41 @@ import { isRecord, type SubscriptionRequest } from './contract.js';
 import type { Sink, Transport } from './resume.js';
 import { EventReader } from './eventReader.js';
 
+// The types of browsers are spelled out: not every project has them.
+
+/** Such as a `URL`. */
+export interface Address {
+  readonly href: string;
+}
+
+/** What is used of an `EventSource`. */
+export interface EventSourceLike {
+  addEventListener(type: string, listener: (event: { data: string; lastEventId: string }) => void): void;
+  close(): void;
+}
+
+/** Such as a `Headers`. */
+export type HeadersLike = Record<string, string> | Iterable<[string, string]>;
+
 export interface EventSourceOptions {
   withCredentials?: boolean | undefined;
   /** Another one than the browser's. */
-  EventSource?: typeof EventSource | undefined;
+  EventSource?: (new (url: string, init: { withCredentials: boolean }) => EventSourceLike) | undefined;
 }
 
 /**
  * Each subscription is an EventSource, with the request in its address. When it fails, another one is opened: the
  * browser's own would come back with the cursor of its first request.
  */
-export function eventSource(url: string | URL, options: EventSourceOptions = {}): Transport {
+export function eventSource(url: string | Address, options: EventSourceOptions = {}): Transport {
   return (request, sink) => {
     const Source = options.EventSource ?? EventSource;
     const address = addressOf(url, request.toJSON());
-    const source = new Source(address, { withCredentials: options.withCredentials ?? false });
+    const source: EventSourceLike = new Source(address, {
+      withCredentials: options.withCredentials ?? false,
+    });
     let lastId = '';
-    source.addEventListener('next', ({ data, lastEventId }: MessageEvent<string>) => {
+    source.addEventListener('next', ({ data, lastEventId }: { data: string; lastEventId: string }) => {
       // An event without an id has the one of the last event that had one.
       const id = lastEventId === lastId ? undefined : lastEventId;
       lastId = lastEventId;
@@ -35,9 +53,10 @@ export function eventSource(url: string | URL, options: EventSourceOptions = {})
 
 export interface FetchOptions {
   /** Asked for each request: a new token may be among them. */
-  headers?: HeadersInit | (() => HeadersInit | Promise<HeadersInit>) | undefined;
-  credentials?: RequestCredentials | undefined;
-  fetch?: typeof fetch | undefined;
+  headers?: HeadersLike | (() => HeadersLike | Promise<HeadersLike>) | undefined;
+  credentials?: 'omit' | 'same-origin' | 'include' | undefined;
+  /** Another one than the global one. */
+  fetch?: ((url: string, init: never) => Promise<unknown>) | undefined;
   /**
    * A stream on which nothing comes for so long is dead; 45,000 if nothing else is said. A server has to send its
    * keep-alives more often.
@@ -50,7 +69,7 @@ const SILENCE_MS = 45_000;
 const ANSWER_CHARS_MAX = 64 * 1_024;
 
 /** Each subscription is a POST request, whose answer is an event stream. */
-export function fetchEvents(url: string | URL, options: FetchOptions = {}): Transport {
+export function fetchEvents(url: string | Address, options: FetchOptions = {}): Transport {
   return (request, sink) => {
     const abort = new AbortController();
     void follow(url, request, sink, options, abort).catch((error: unknown) => sink.error(error));
@@ -59,7 +78,7 @@ export function fetchEvents(url: string | URL, options: FetchOptions = {}): Tran
 }
 
 async function follow(
-  url: string | URL,
+  url: string | Address,
   request: { toJSON(): SubscriptionRequest },
   sink: Sink,
   options: FetchOptions,
@@ -77,13 +96,13 @@ async function follow(
   heard();
   try {
     const { headers } = options;
-    const own = new Headers(typeof headers === 'function' ? await headers() : headers);
+    const own = new Headers((typeof headers === 'function' ? await headers() : headers) as HeadersInit);
     own.set('content-type', 'application/json');
     own.set('accept', 'text/event-stream');
     abort.signal.throwIfAborted();
     // Called as a plain function, as browsers demand.
-    const send = options.fetch ?? fetch;
-    const response = await send(url, {
+    const send = (options.fetch ?? fetch) as typeof fetch;
+    const response = await send(textOfAddress(url), {
       method: 'POST',
       headers: own,
       body: JSON.stringify(request),
@@ -154,14 +173,18 @@ async function textOf(response: Response): Promise<string> {
   return text;
 }
 
+function textOfAddress(url: string | Address): string {
+  return typeof url === 'string' ? url : url.href;
+}
+
 function addressOf(
-  url: string | URL,
+  url: string | Address,
   { query, operationName, variables, extensions }: SubscriptionRequest,
 ): string {
   const parameters = new URLSearchParams({ query });
   if (operationName) parameters.set('operationName', operationName);
   if (variables) parameters.set('variables', JSON.stringify(variables));
   if (extensions) parameters.set('extensions', JSON.stringify(extensions));
-  const address = String(url);
+  const address = textOfAddress(url);
   return `${address}${address.includes('?') ? '&' : '?'}${parameters}`;
 }

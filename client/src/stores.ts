@@ -27,11 +27,14 @@ export function memoryStore(): CursorStore {
   };
 }
 
+/** What is used of a `Storage`: projects without the types of browsers have none. */
+export interface StorageLike {
+  getItem(name: string): string | null;
+  setItem(name: string, text: string): void;
+}
+
 /** As long as the tab is open, also over reloads. */
-export function sessionStore(
-  name = 'rejoinder.cursors',
-  storage?: Pick<Storage, 'getItem' | 'setItem'>,
-): CursorStore {
+export function sessionStore(name = 'rejoinder.cursors', storage?: StorageLike): CursorStore {
   // Looked up late: where storage is not allowed, the mere name throws.
   const kept = () => storage ?? sessionStorage;
   const read = () => {

@@ -37,6 +37,8 @@ import { resumingLink } from 'rejoinder-client/apollo';
 import { collection, type Snapshot } from 'rejoinder-client/collection';
 import { graphqlWs } from 'rejoinder-client/graphql-ws';
 import { eventSource, fetchEvents } from 'rejoinder-client/sse';
+const other = fetchEvents(new URL('http://localhost/graphql'), { fetch, headers: new Headers(), credentials: 'include' });
+export const all = [other, eventSource('/graphql', { EventSource }), sessionStore('cursors', localStorage)];
 import { resumingExchange } from 'rejoinder-client/urql';
 import { type CursorStore, sessionStore, subscribe, type SubscriptionFailure } from 'rejoinder-client';
 
@@ -69,6 +71,19 @@ export const comments = collection<{ id: string }, Data>({
 export const shown: Snapshot<{ id: string }> = comments.getSnapshot();
 // @ts-expect-error: there is no such option
 export const wrong = resumingLink(transport, { nothing: true });
+`;
+
+/** An import by somebody who has no types of browsers, and checks those of packages. */
+const WITHOUT_BROWSER = `
+import { collection } from 'rejoinder-client/collection';
+import { eventSource, fetchEvents } from 'rejoinder-client/sse';
+import { sessionStore, subscribe } from 'rejoinder-client';
+class Source { addEventListener(type: string, listener: (event: { data: string; lastEventId: string }) => void) {} close() {} }
+export const transport = eventSource({ href: 'http://localhost/graphql' }, { EventSource: Source });
+const store = sessionStore('cursors', { getItem: () => null, setItem() {} });
+const headers = async () => ({ authorization: 'Bearer x' });
+subscribe(fetchEvents('/graphql', { headers }), { query: '' }, { next() {}, gap: async () => {} }, { store });
+export { collection };
 `;
 
 let folder: string;
@@ -165,4 +180,22 @@ test('its types are right in each module resolution', async () => {
       assert.deepEqual(ours, [], moduleResolution);
     }),
   );
+});
+
+test('its types need none of a browser, nor of Node.js', async () => {
+  const project = await installed('without-browser', []);
+  await writeFile(join(project, 'consumer.ts'), WITHOUT_BROWSER);
+  const tsc = join(CLIENT, 'node_modules/typescript/bin/tsc');
+  const compilerOptions = {
+    ...{ module: 'NodeNext', moduleResolution: 'NodeNext', strict: true, noEmit: true },
+    ...{ target: 'ES2022', lib: ['ES2022'], types: [], skipLibCheck: false },
+  };
+  await writeFile(
+    join(project, 'tsconfig.json'),
+    JSON.stringify({ compilerOptions, files: ['consumer.ts'] }),
+  );
+  const ran = await run(process.execPath, [tsc, '-p', project], { cwd: project }).catch(
+    ({ stdout }: { stdout: string }) => ({ stdout }),
+  );
+  assert.equal(ran.stdout, '');
 });
