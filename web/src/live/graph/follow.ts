@@ -13,10 +13,15 @@ import { rereadListSoon, rereadPostSoon } from './reread';
 
 type Stop = () => void;
 
+/** A subscription that went on for so long is no failed try. */
+const SETTLED_AFTER_MS = 5_000;
+/** Before the first try, so that not all pages read at once when a server ends their subscriptions. */
+const FIRST_PAUSE_MS = 500;
+
 /** New posts join the list. */
 export function followPosts(): Stop {
   return follow({
-    open: () => client.subscribe({ query: PostAddedDocument }),
+    open: () => client.subscribe({ query: PostAddedDocument, errorPolicy: 'all' }),
     event: ({ postAdded }) => insertPost(postAdded.id),
     gap: rereadListSoon,
     async reread() {
@@ -29,7 +34,7 @@ export function followPosts(): Stop {
 /** A post's text and count follow its changes; when it is deleted it leaves the page. */
 export function followPost(id: string): Stop {
   return follow({
-    open: () => client.subscribe({ query: PostUpdatedDocument, variables: { id } }),
+    open: () => client.subscribe({ query: PostUpdatedDocument, variables: { id }, errorPolicy: 'all' }),
     event({ postUpdated: { updatedAt, commentCount } }) {
       keepCount(id, commentCount);
       // Its texts are not sent to all who only count.
@@ -52,7 +57,12 @@ export function followComments(
 ): Stop {
   let after = cursor;
   return follow({
-    open: () => client.subscribe({ query: CommentChangesDocument, variables: { postId, after } }),
+    open: () =>
+      client.subscribe({
+        query: CommentChangesDocument,
+        variables: { postId, after },
+        errorPolicy: 'all',
+      }),
     event({ commentChanges: change }) {
       switch (change.__typename) {
         case 'CommentAdded':
@@ -85,9 +95,10 @@ function keepCursor(postId: string, cursor: string): void {
 }
 
 export interface Followed<Data> {
+  /** With `errorPolicy: 'all'`: without it, an event that came in part looks like one that did not come. */
   open: () => Observable<ApolloClient.SubscribeResult<Data>>;
   event: (data: Data) => void;
-  /** Events are missing, and others will come. */
+  /** Events are missing, and others will come. Without this, what is followed is read and followed again. */
   gap?: () => void;
   /** After the subscription has ended: reads what is followed, and tells whether it is still there. */
   reread: () => Promise<boolean>;
@@ -107,22 +118,31 @@ export function follow<Data>({ open, event, gap, reread, ended }: Followed<Data>
   let close: Stop = () => {};
 
   const start = () => {
+    const startedAt = Date.now();
+    const ended = () => {
+      if (Date.now() - startedAt > SETTLED_AFTER_MS) attempt = 0;
+      tryAgain();
+    };
     // An error ends it too: Apollo Client hands it to `next` and completes.
     const subscription = open().subscribe({
       next: ({ data, error }) => {
-        if (data) event(data);
-        else if (hasCode(error, SUBSCRIPTION_INTERRUPTED)) gap?.();
-        else return;
-        attempt = 0;
+        if (data && !error) return event(data);
+        const isGap = hasCode(error, SUBSCRIPTION_INTERRUPTED);
+        if (isGap && gap) return gap();
+        if (!isGap && !data) return;
+        // An event came in part, which the cache does not take, or was missed: what it changed is read.
+        close();
+        ended();
       },
-      complete: tryAgain,
+      complete: ended,
     });
     close = () => subscription.unsubscribe();
   };
   const tryAgain = () => {
     if (stopped) return;
     connection.markInterrupted(identity, true);
-    timer = setTimeout(() => reread().then(goOn, failed), attempt === 0 ? 0 : retryDelay(attempt - 1));
+    const pause = attempt === 0 ? Math.random() * FIRST_PAUSE_MS : retryDelay(attempt - 1);
+    timer = setTimeout(() => reread().then(goOn, failed), pause);
     attempt++;
   };
   const failed = (error: unknown) => {

@@ -135,6 +135,7 @@ function followQueue(
         query: ModerationChangesDocument,
         variables: { after: cursor() },
         fetchPolicy: 'no-cache',
+        errorPolicy: 'all',
       }),
     event({ moderationChanges: event }) {
       if (event.__typename === 'ModerationLeft') {
