@@ -24,7 +24,7 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 /// Enough that what they share does not matter.
 const CLIENTS: usize = 300;
 /// The goal is 8 KiB for a client of the gateway, whose subscription adds about a KiB to this.
-const BYTES_MAX: usize = 6_900;
+const BYTES_MAX: usize = 6_500;
 /// A browser sends as many headers, and as long ones.
 const UPGRADE: &str = "GET /graphql HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nPragma: no-cache\r\n\
     Cache-Control: no-cache\r\nUpgrade: websocket\r\nOrigin: http://localhost\r\nSec-WebSocket-Version: 13\r\n\

@@ -81,8 +81,8 @@ struct RingState {
     cursor: Option<Arc<str>>,
     /// Where the feed stood when the subgraph had started it; `None` before.
     stands: Option<Stands>,
-    /// Whether a reader shows cursors.
-    shows_cursors: bool,
+    /// How many readers show cursors.
+    showing: usize,
     /// Whether only such readers get cursors.
     hides_cursors: bool,
     clients: usize,
@@ -144,7 +144,7 @@ impl EventRing {
     pub(super) fn join(self: &Arc<Self>, shows_cursors: bool) -> (RingReader, Option<Arc<str>>) {
         let mut state = self.lock();
         state.clients += 1;
-        state.shows_cursors |= shows_cursors;
+        state.showing += usize::from(shows_cursors);
         state.fresh = Load::default();
         let next = state.first + state.slots.len() as u64;
         let sees_cursors = shows_cursors || !state.hides_cursors;
@@ -164,6 +164,7 @@ impl EventRing {
     pub(super) fn join_at(self: &Arc<Self>, next: u64, shows_cursors: bool) -> RingReader {
         let mut state = self.lock();
         state.clients += 1;
+        state.showing += usize::from(shows_cursors);
         let offset = next.saturating_sub(state.first) as usize;
         for slot in state.slots.iter_mut().skip(offset) {
             slot.clients += 1;
@@ -257,12 +258,10 @@ impl EventRing {
     /// Appends an event at once, and drops the oldest ones if the bound requires it.
     pub(super) fn append(&self, event: Event) {
         // Made without the lock: an event may be large.
-        let shows_cursors = self.lock().shows_cursors;
+        let shows_cursors = self.lock().showing > 0;
         let made = shows_cursors.then(|| delivery::body_with_cursor(&event));
         let mut state = self.lock();
-        if state.clients == 0 || state.is_closed {
-            return;
-        }
+        // Also if nobody reads it: one may come before the next.
         if let Event::Next {
             cursor: Some(cursor),
             ..
@@ -270,10 +269,13 @@ impl EventRing {
         {
             state.cursor = Some(Arc::clone(cursor));
         }
+        if state.clients == 0 || state.is_closed {
+            return;
+        }
         // A reader that shows cursors may have come meanwhile.
         let with_cursor = match made {
             Some(body) => body,
-            None if state.shows_cursors => delivery::body_with_cursor(&event),
+            None if state.showing > 0 => delivery::body_with_cursor(&event),
             None => None,
         };
         let bytes = size_of(&event) + with_cursor.as_ref().map_or(0, Bytes::len);
@@ -426,8 +428,9 @@ impl EventRing {
         }
     }
 
-    fn leave(&self, next: u64) {
+    fn leave(&self, next: u64, shows_cursors: bool) {
         let mut state = self.lock();
+        state.showing -= usize::from(shows_cursors);
         let offset = next.saturating_sub(state.first) as usize;
         for slot in state.slots.iter_mut().skip(offset) {
             slot.clients -= 1;
@@ -612,7 +615,7 @@ impl RingPlace {
 
 impl Drop for RingReader {
     fn drop(&mut self) {
-        self.ring.leave(self.next);
+        self.ring.leave(self.next, self.shows_cursors);
     }
 }
 

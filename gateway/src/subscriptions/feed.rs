@@ -206,8 +206,9 @@ impl UpstreamFeed {
                                 }
                                 continue;
                             }
-                            if std::mem::take(&mut is_resuming) && !has_data {
-                                self.cursor = None;
+                            let may_refuse = std::mem::take(&mut is_resuming) && !has_data;
+                            if may_refuse && resume::refuses_cursor(&payload) {
+                                self.forget_cursor();
                                 break SessionEnd::Moved;
                             }
                             if has_data && !std::mem::replace(&mut has_begun, true) {
@@ -218,8 +219,10 @@ impl UpstreamFeed {
                             self.services.metrics.events.inc();
                             completing.push_back(self.complete(payload, reserved));
                         }
-                        UpstreamMessage::Errors(_) if is_resuming => {
-                            self.cursor = None;
+                        UpstreamMessage::Errors(errors)
+                            if is_resuming && resume::refuses_cursor(&errors) =>
+                        {
+                            self.forget_cursor();
                             break SessionEnd::Moved;
                         }
                         UpstreamMessage::Errors(errors) => {
@@ -271,9 +274,16 @@ impl UpstreamFeed {
         let is_kept = kept == Guarantee::AtLeastOnce;
         self.has_cursors = is_kept && frame.is_some();
         self.says_when_it_stands |= frame.is_some();
-        if !is_kept && !self.is_resumable() && self.cursor.take().is_some() {
+        let may_miss = !is_kept && (frame.is_some() || !self.is_resumable());
+        if may_miss && self.cursor.is_some() {
             // It was asked to begin after a cursor, and did not. Clients that have no first frame yet will see it there.
-            self.has_gap |= self.events.has_stood();
+            match self.events.has_stood() {
+                true => {
+                    self.has_gap = true;
+                    self.forget_cursor();
+                }
+                false => self.cursor = None,
+            }
         }
         let cursor = frame.and_then(|frame| frame.cursor).filter(|_| is_kept);
         if self.cursor.is_none() {
@@ -281,6 +291,14 @@ impl UpstreamFeed {
         }
         self.stand(kept, cursor);
         self.publish_gap().await;
+    }
+
+    /// Goes on without the last cursor: events after it may be missing. Clients that came now would be told that cursor, or
+    /// would ask to begin after it: they start a feed of their own.
+    fn forget_cursor(&mut self) {
+        self.cursor = None;
+        self.is_past_start = true;
+        (self.close)();
     }
 
     fn stand(&self, kept: Guarantee, cursor: Option<Arc<str>>) {
@@ -356,6 +374,11 @@ impl UpstreamFeed {
                 self.has_cursors
                     .then(|| delivery::cursor_of_event(&payload))?
             });
+        // Without it, the event can be forwarded as it is.
+        let payload = match self.has_cursors {
+            true => resume::without_cursor(&payload).unwrap_or(payload),
+            false => payload,
+        };
         if cursor.is_some() {
             self.cursor.clone_from(&cursor);
         }

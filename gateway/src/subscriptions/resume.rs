@@ -5,6 +5,7 @@ use std::{borrow::Cow, collections::HashMap, sync::Arc};
 use bytes::Bytes;
 use graphql_transport::{Delivery, delivery};
 use http::HeaderMap;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use crate::{
@@ -92,6 +93,54 @@ pub(super) fn has_data(payload: &[u8]) -> bool {
     }
 }
 
+/// An event without `extensions`, if these have its cursor and nothing else, and there are no errors.
+pub(super) fn without_cursor(payload: &[u8]) -> Option<Bytes> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Response<'p> {
+        #[serde(borrow)]
+        data: &'p RawValue,
+        #[serde(rename = "extensions")]
+        _extensions: Cursor,
+    }
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Cursor {
+        #[serde(rename = "cursor")]
+        _cursor: IgnoredAny,
+    }
+    let response: Response<'_> = serde_json::from_slice(payload).ok()?;
+    Some(
+        [b"{\"data\":", response.data.get().as_bytes(), b"}"]
+            .concat()
+            .into(),
+    )
+}
+
+/// Whether a response without data refuses the cursor to start after, by the codes of `docs/resumable-subscriptions.md`.
+pub(super) fn refuses_cursor(payload: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Response {
+        errors: Vec<Refusal>,
+    }
+    #[derive(Deserialize)]
+    struct Refusal {
+        extensions: Extensions,
+    }
+    #[derive(Deserialize)]
+    struct Extensions {
+        code: String,
+    }
+    let first = |response: Response| response.errors.into_iter().next();
+    let refusal = serde_json::from_slice(payload).ok().and_then(first);
+    refusal.is_some_and(|refusal| {
+        matches!(
+            &*refusal.extensions.code,
+            "RESYNC_REQUIRED" | "BAD_USER_INPUT"
+        )
+    })
+}
+
 /// The cursor to start after: that of a reconnecting `EventSource`, or else the one in `extensions.delivery`, or else the
 /// client's own argument. It is needed from the start, so that an interruption before the first event leaves no gap.
 pub(super) fn first_cursor(
@@ -140,6 +189,40 @@ mod tests {
             "",
         ] {
             assert!(!has_data(without.as_bytes()), "{without}");
+        }
+    }
+
+    #[test]
+    fn an_event_is_forwarded_without_its_cursor() {
+        let payload = br#"{"data":{"a": 1},"extensions":{"cursor":"c"}}"#;
+        let without = without_cursor(payload);
+        assert_eq!(without.as_deref(), Some(&br#"{"data":{"a": 1}}"#[..]));
+        for other in [
+            r#"{"data":1,"extensions":{"cursor":"c","more":1}}"#,
+            r#"{"data":1,"errors":[],"extensions":{"cursor":"c"}}"#,
+            r#"{"data":1}"#,
+            "",
+        ] {
+            assert_eq!(without_cursor(other.as_bytes()), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_cursor_is_refused_by_two_codes() {
+        let refusal = |code: &str| {
+            let errors =
+                format!(r#"{{"errors":[{{"message":"x","extensions":{{"code":"{code}"}}}}]}}"#);
+            refuses_cursor(errors.as_bytes())
+        };
+        assert!(refusal("RESYNC_REQUIRED") && refusal("BAD_USER_INPUT"));
+        assert!(!refusal("OVERLOADED"));
+        for other in [
+            "",
+            "{}",
+            r#"{"errors":[]}"#,
+            r#"{"errors":[{"message":"x"}]}"#,
+        ] {
+            assert!(!refuses_cursor(other.as_bytes()), "{other}");
         }
     }
 

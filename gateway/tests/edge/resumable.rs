@@ -404,6 +404,82 @@ async fn clients_that_know_no_cursor_go_on_when_it_is_refused() {
 }
 
 #[tokio::test]
+async fn nobody_joins_a_subscription_that_has_lost_its_cursor() {
+    let keeper = Keeper::behind(&[]).await;
+    let gateway = &keeper.gateway;
+    let asked = asking(MESSAGES, Some("m5"));
+    let mut first = subscribed(gateway, &asked).await;
+    let session = keeper.session().await;
+    session.stands("AT_LEAST_ONCE", Some("m5"));
+    assert_eq!(
+        first.next_payload("1").await,
+        frame("AT_LEAST_ONCE", Some("m5"))
+    );
+    drop(session);
+    let session = keeper.session().await;
+    let error = json!({ "message": "gone", "extensions": { "code": "RESYNC_REQUIRED" } });
+    session.say(&json!({ "data": null, "errors": [error] }));
+    let session = keeper.session().await;
+    session.stands("AT_LEAST_ONCE", Some("m9"));
+    let gap = first.next_payload("1").await;
+    let code = &gap["errors"][0]["extensions"]["code"];
+    assert_eq!(code, "SUBSCRIPTION_INTERRUPTED", "{gap}");
+    // m6 to m9 would be missing without a word.
+    let mut second = subscribed(gateway, &asked).await;
+    let own = keeper.session().await;
+    assert_eq!(delivery_of(&own)["after"], "m5");
+    own.stands("AT_LEAST_ONCE", Some("m5"));
+    own.say(&with_cursor(message(6), "m6"));
+    assert_eq!(
+        second.next_payload("1").await,
+        frame("AT_LEAST_ONCE", Some("m5"))
+    );
+    assert_eq!(
+        second.next_payload("1").await,
+        with_cursor(message(6), "m6")
+    );
+}
+
+#[tokio::test]
+async fn a_resumption_that_is_not_kept_is_a_gap_whatever_the_schema_says() {
+    let keeper = Keeper::behind(&[]).await;
+    let gateway = &keeper.gateway;
+    let mut old = subscribed(gateway, &json!({ "query": CHANGES })).await;
+    let session = keeper.session().await;
+    session.stands("AT_LEAST_ONCE", Some("c0"));
+    session.say(&change(1));
+    assert_eq!(old.next_payload("1").await, plain_change(1));
+    drop(session);
+    let session = keeper.session().await;
+    assert_eq!(delivery_of(&session)["after"], "c1");
+    session.stands("BEST_EFFORT", None);
+    let gap = old.next_payload("1").await;
+    let code = &gap["errors"][0]["extensions"]["code"];
+    assert_eq!(code, "SUBSCRIPTION_INTERRUPTED", "{gap}");
+}
+
+#[tokio::test]
+async fn a_busy_subgraph_does_not_cost_the_cursor() {
+    let keeper = Keeper::behind(&[]).await;
+    let gateway = &keeper.gateway;
+    let mut old = subscribed(gateway, &json!({ "query": MESSAGES })).await;
+    let session = keeper.session().await;
+    session.stands("AT_LEAST_ONCE", Some("m0"));
+    session.say(&with_cursor(message(1), "m1"));
+    assert_eq!(old.next_payload("1").await, message(1));
+    drop(session);
+    let session = keeper.session().await;
+    let error = json!({ "message": "busy", "extensions": { "code": "OVERLOADED" } });
+    session.say(&json!({ "data": null, "errors": [error] }));
+    let event = old.next_payload("1").await;
+    assert_eq!(
+        event["errors"].as_array().map(Vec::len),
+        Some(1),
+        "as before: {event}"
+    );
+}
+
+#[tokio::test]
 async fn a_cursor_that_cannot_be_kept_is_said_not_to_be() {
     let gateway = TestGateway::start().await;
     let mut socket = subscribed(&gateway, &asking(MESSAGES, Some("m1"))).await;

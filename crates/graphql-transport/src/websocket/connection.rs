@@ -125,7 +125,7 @@ impl<S: Service> ClientConnection<S> {
                 isolation::caught(&service.serving().metrics, work).await
             };
             match ended {
-                Ok(End::Drain(close)) => self.drain(close).await,
+                Ok(End::Drain(close)) => Box::pin(self.drain(close)).await,
                 Ok(end) => end,
                 Err(_defect) => End::Close(Close::InternalError),
             }
@@ -175,7 +175,8 @@ impl<S: Service> ClientConnection<S> {
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                message = self.socket.next() => self.receive(message).await?,
+                // In a place of its own: a quiet connection would keep it.
+                message = self.socket.next() => Box::pin(self.receive(message)).await?,
                 Some(output) = self.operations.next() => self.deliver(output).await?,
                 Some(decided) = decision(&mut self.admission) => self.admit(decided).await?,
                 _ = pings.tick() => self.ping().await?,
