@@ -111,11 +111,14 @@ test('it wears the brand of the other pages, and the fonts of the device', async
   assert.equal(await home.getAttribute('href'), '/');
   assert.doesNotMatch(await page.locator('body').innerText(), /GraphiQL 5|GraphiQL Explorer/);
   const live = await openPage(browser, stack.url);
-  const font = (shown: Page, selector: string) =>
-    shown
-      .locator(selector)
-      .first()
-      .evaluate((element) => getComputedStyle(element).fontFamily.split(',')[0]);
+  // The live page replaces what was rendered for it: an element that is gone has no style.
+  const font = async (shown: Page, selector: string) => {
+    const first = (text: string) => {
+      const element = document.querySelector(text);
+      return element && getComputedStyle(element).fontFamily.split(',')[0];
+    };
+    return (await shown.waitForFunction(first, selector)).jsonValue();
+  };
   assert.equal(await font(page, '.home'), await font(live, '.brand-name'));
   assert.match((await font(page, '.graphiql-container')) ?? '', /system-ui/);
   // The editor's signs are a font of their own; no text font is loaded.

@@ -46,22 +46,20 @@ export function forgetOtherOrders(postId: string, orderBy: CommentOrder): void {
 
 /** Takes a comment out of its post's list, and out of its parent's count. */
 export function forgetComment(id: string): void {
-  change(() => {
-    const comment = client.cache.identify({ __typename: 'Comment', id });
-    const known = client.readFragment({
-      id: comment,
-      fragment: CommentPartsFragmentDoc,
-      fragmentName: 'CommentParts',
-    });
-    if (known?.parent) {
-      const parent = client.cache.identify({ __typename: 'Comment', id: known.parent.id });
-      client.cache.modify({
-        id: parent,
-        fields: { replyCount: (count) => Math.max(0, Number(count) - 1) },
-      });
-    }
-    evict({ __typename: 'Comment', id });
+  const comment = client.cache.identify({ __typename: 'Comment', id });
+  const known = client.readFragment({
+    id: comment,
+    fragment: CommentPartsFragmentDoc,
+    fragmentName: 'CommentParts',
   });
+  if (known?.parent) {
+    const parent = client.cache.identify({ __typename: 'Comment', id: known.parent.id });
+    client.cache.modify({
+      id: parent,
+      fields: { replyCount: (count) => Math.max(0, Number(count) - 1) },
+    });
+  }
+  evict({ __typename: 'Comment', id });
 }
 
 /** Takes a post out of the list; where it is open, the page says that it is not here any more. */
@@ -80,7 +78,7 @@ export function keepCount(postId: string, commentCount: number): void {
   });
 }
 
-/** The changes that came while an answer was under way. */
+/** The changes of posts that came while an answer was under way. */
 const meanwhile = new Set<(() => void)[]>();
 
 /**

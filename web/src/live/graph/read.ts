@@ -177,12 +177,8 @@ export async function readOlderComments(
   const query = OlderCommentsDocument;
   const variables = { id, first, after, orderBy: orderOfNow() };
   const part = commentsAfter(id);
-  await takeIn(
-    async () => (await client.query({ query, variables, ...ANEW })).data,
-    (data) => {
-      if (data && part === commentsAfter(id)) client.writeQuery({ query, variables, data });
-    },
-  );
+  const { data } = await client.query({ query, variables, ...ANEW });
+  if (data && part === commentsAfter(id)) client.writeQuery({ query, variables, data });
 }
 
 /** Reads one comment; gives its post's id, and nothing when it is not there any more. */
