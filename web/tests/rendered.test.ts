@@ -180,7 +180,8 @@ test('a list that was rendered for another cursor is not taken for the one of th
     });
   });
   await waitForComments(page, comments);
-  assert.ok(operations.includes('StartComments'), operations.join());
+  // The comments are there before the script is.
+  await eventually(async () => assert.ok(operations.includes('StartComments'), operations.join()));
   await closePage(page);
 });
 

@@ -56,6 +56,11 @@ async function hide(page: Page, isHidden: boolean): Promise<void> {
   }, isHidden);
 }
 
+/** The page has kept how far the reader has seen the post's comments: it waits until they are in view. */
+async function waitForSeen(page: Page, post: string): Promise<void> {
+  await page.waitForFunction((id) => localStorage.getItem('rejoinder.seen')?.includes(id), post);
+}
+
 /** The list from top to bottom, with its line. */
 function waitForList(page: Page, expected: string[]): Promise<void> {
   return eventually(async () => {
@@ -126,6 +131,7 @@ test('a reader who comes back finds the line where the reading ended, and a firs
   await graph.createComment(post, 'Monday');
   const page = await openPage(browser, postUrl(post), {}, hideable);
   await waitForList(page, ['Monday']);
+  await waitForSeen(page, post);
   await page.goto(`${stack.url}stats.html`);
   await graph.createComment(post, 'Tuesday');
   await graph.createComment(post, 'Wednesday');
@@ -187,6 +193,7 @@ test('another order is no absence, and the oldest comments do not tell what was 
   await waitForTitle(page, /^Oldest first/);
 
   // Who was away meanwhile finds the line, also by a way round.
+  await waitForSeen(page, post);
   await page.goto(`${stack.url}stats.html`);
   await graph.createComment(post, 'Line 26');
   await page.goto(`${postUrl(post)}?order=oldest`);
