@@ -29,8 +29,8 @@
 //! (`log_queue` writes them, `log_flood` sums them up), [`lifecycle`]
 //! owns signals and background tasks, [`server`] owns the socket
 //! (`connections` bounds the clients, `shared_socket` lets others write to them), [`health`] and [`metrics`] answer
-//! operators (`health_check` asks, for container engines), `memory` gives memory back. To add a background task, spawn it on the [`Lifecycle`]; to add a readiness check,
-//! register it on the [`Health`].
+//! operators (`process_metrics` are the process's own, `health_check` asks, for container engines), `memory` gives memory
+//! back. To add a background task, spawn it on the [`Lifecycle`]; to add a readiness check, register it on the [`Health`].
 
 mod connections;
 pub mod health;
@@ -40,6 +40,7 @@ mod log_flood;
 mod log_queue;
 mod memory;
 pub mod metrics;
+mod process_metrics;
 pub mod server;
 pub mod settings;
 mod settings_files;

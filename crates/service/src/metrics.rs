@@ -9,6 +9,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Metric, Registry};
 
+use crate::process_metrics::ProcessMetrics;
 use crate::telemetry;
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -20,7 +21,8 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// A registry with the service's name and version in `service_info`, and what became of log lines.
+    /// A registry with the service's name and version in `service_info`, what became of log lines, and the process's own
+    /// figures.
     pub fn new(service: &'static str) -> Self {
         let mut registry = Registry::default();
         let info = Family::<[(&'static str, &'static str); 2], Gauge>::default();
@@ -42,6 +44,7 @@ impl Metrics {
             "Log lines that were left out of a flood of equal lines",
             log.suppressed,
         );
+        registry.register_collector(Box::new(ProcessMetrics::new()));
         Self {
             registry: Arc::new(Mutex::new(registry)),
         }
