@@ -1,7 +1,7 @@
 //! Watches the supergraph file. A new supergraph is loaded, checked and served; a broken one is
 //! refused with a log message, and the old one is still served.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{fs::Metadata, sync::Arc, time::SystemTime};
 
 use anyhow::Context;
 use tokio::time::{MissedTickBehavior, interval};
@@ -12,8 +12,27 @@ use crate::graph::Graph;
 /// The file's state when it was last read, to decide whether to read it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
+    /// The file itself, by device and number: behind a link there may be another one of the same age and size.
+    file: (u64, u64),
     modified: Option<SystemTime>,
     bytes: u64,
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        #[cfg(unix)]
+        let file = {
+            use std::os::unix::fs::MetadataExt as _;
+            (metadata.dev(), metadata.ino())
+        };
+        #[cfg(not(unix))]
+        let file = (0, 0);
+        Self {
+            file,
+            modified: metadata.modified().ok(),
+            bytes: metadata.len(),
+        }
+    }
 }
 
 /// Loads the supergraph, and again whenever its file changes, until shutdown.
@@ -45,10 +64,7 @@ struct Watched {
 async fn look(gateway: &Arc<Gateway>, watched: &mut Watched) {
     let path = &gateway.config().supergraph;
     let stamp = match tokio::fs::metadata(path).await {
-        Ok(metadata) => Stamp {
-            modified: metadata.modified().ok(),
-            bytes: metadata.len(),
-        },
+        Ok(metadata) => Stamp::of(&metadata),
         Err(error) => {
             if !std::mem::replace(&mut watched.missing_was_told, true) {
                 tracing::warn!(supergraph = %path.display(), %error, "the supergraph cannot be read, will wait for it");

@@ -76,6 +76,45 @@ async fn a_new_supergraph_is_served_and_a_broken_one_is_not() {
     }
 }
 
+/// Kubernetes mounts a ConfigMap as links: `supergraph.graphql` leads to `..data`, and that to a folder with a time in
+/// its name. A new version is a new folder, and `..data` is replaced.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_changed_config_map_is_served() {
+    use std::{fs, os::unix::fs::symlink, time::SystemTime};
+
+    let gateway = TestGateway::without_supergraph(&[]).await;
+    let file = gateway.supergraph_path();
+    let folder = file.parent().expect("a folder");
+    let written_at = SystemTime::now();
+    let mount = |version: &str, sdl: &str| {
+        fs::create_dir(folder.join(version)).expect("a folder");
+        let path = folder.join(version).join("supergraph.graphql");
+        fs::write(&path, sdl).expect("written");
+        let written = fs::File::options().write(true).open(path).expect("open");
+        written.set_modified(written_at).expect("a time");
+        symlink(version, folder.join("..data_tmp")).expect("a link");
+        fs::rename(folder.join("..data_tmp"), folder.join("..data")).expect("renamed");
+    };
+    let with_field = |name: &str| {
+        let fields = format!("  {name}: Int @join__field(graph: NEWS)\n  greeting(");
+        SUPERGRAPH.replace("  greeting(", &fields)
+    };
+    mount("..2026_01", &with_field("first"));
+    symlink("..data/supergraph.graphql", &file).expect("a link");
+    eventually("the first one is served", || async {
+        gateway.metric("gateway_supergraph_loads_total").await == 1.0
+    })
+    .await;
+    // Of the same size, and as old.
+    mount("..2026_02", &with_field("other"));
+    eventually("the other one is served", || async {
+        gateway.metric("gateway_supergraph_loads_total").await == 2.0
+    })
+    .await;
+    assert!(gateway.query("{ first }").await["errors"].is_array());
+}
+
 #[tokio::test]
 async fn no_request_is_dropped_while_supergraphs_change() {
     let gateway = TestGateway::start().await;
