@@ -475,6 +475,7 @@ async fn only_a_refused_cursor_makes_the_gateway_begin_without_it() {
     let event = old.next_payload("1").await;
     let code = &event["errors"][0]["extensions"]["code"];
     assert_ne!(code, "SUBSCRIPTION_INTERRUPTED", "{event}");
+    session.stands("AT_LEAST_ONCE", Some("m1"));
     session.say(&with_cursor(message(2), "m2"));
     assert_eq!(old.next_payload("1").await, message(2));
 }
