@@ -21,6 +21,8 @@ const QUERIES: &str = include_str!("queries.graphql");
 
 /// Posts of a page, and comments: as many as the live page shows (`web/src/live/graph/pageSizes.ts`).
 const PAGE: u32 = 20;
+/// The texts of a page's comments end before they have more bytes than this.
+const COMMENT_BYTES: u32 = 16 * 1024;
 /// Entries of a feed.
 const FEED: u32 = 30;
 /// The most posts that the graph gives at once.
@@ -260,6 +262,7 @@ impl Graph {
     ) -> Result<Answer<Comments>, Unanswered> {
         let shown = json!({
             "comments": PAGE,
+            "commentBytes": COMMENT_BYTES,
             "after": after,
             "id": id,
             "showsChosen": true,

@@ -18,12 +18,14 @@
 //! | `template` | the built `index.html`, in which the HTML is put |
 //! | [`feed`], [`sitemap`] | XML |
 //! | [`text`] | texts of people, made fit for a line and for XML |
+//! | `coding` | compressed forms of a page |
 //! | [`rendered`] | a rendered page as an HTTP response |
 //! | [`failure`], [`config`], `metrics` | why there is no page, the settings, what is counted |
 //!
 //! To add a page: a variant of [`address::Page`], its query in `queries.graphql`, its rendering in [`render`].
 
 pub mod address;
+mod coding;
 pub mod config;
 pub mod failure;
 pub mod feed;

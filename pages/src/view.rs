@@ -13,9 +13,10 @@ use crate::head::{UNTITLED, written};
 use crate::prose::prose;
 use crate::text;
 
-/// What the live page may start from: the answers to its own first questions, as JSON. It is left out where it has more
-/// bytes than this, so that a page of long texts is not twice as large: then the live page asks.
-pub const START_BYTES_MAX: usize = 64 * 1024;
+/// What the live page may start from: the answers to its own first questions, as JSON. Most of it stands in the page a
+/// second time, as HTML, and takes hardly any room in its compressed form (`coding.rs`). It is left out where it has more
+/// bytes than this, which needs a text of control characters: then the live page asks.
+pub const START_BYTES_MAX: usize = 192 * 1024;
 
 /// The list of posts, or an older part of it.
 pub fn list(posts: &Connection<Summary>, is_older: bool, start: Option<&str>) -> Markup {

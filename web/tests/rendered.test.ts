@@ -244,9 +244,18 @@ test('texts have their Markdown before the script, and nothing moves when it tak
   await graph.run(mutation, { input: { postId: post, parentId: first, text: 'An *answer*', author: 'Ben' } });
   await graph.waitForCount(post, 3);
   const elementsOf = (page: Page) =>
-    page
-      .locator('.content, .comment-body > .text, .reply-to, .comment-body > .unseen')
-      .evaluateAll((all) => all.map((each) => each.outerHTML.replace(/ (class|aria-hidden)=""/g, '')));
+    page.locator('.content, .comment-body > .text, .reply-to, .comment-body > .unseen').evaluateAll((all) =>
+      all.map((each) => {
+        const copy = each.cloneNode(true) as Element;
+        // In whatever order they were set.
+        for (const element of [copy, ...copy.querySelectorAll('*')])
+          for (const { name, value } of [...element.attributes].sort((a, b) => (a.name < b.name ? -1 : 1))) {
+            element.removeAttribute(name);
+            element.setAttribute(name, value);
+          }
+        return copy.outerHTML.replace(/ (class|aria-hidden)=""/g, '');
+      }),
+    );
   for (const window of [{}, PHONE]) {
     const loaded = gate();
     const page = await openPage(browser, postUrl(post), window, (opened) => holdScript(opened, loaded));

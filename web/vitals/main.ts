@@ -6,9 +6,12 @@ import type { Browser } from 'playwright-core';
 import { launchBrowser } from '../tests/support/browser';
 import { Graph } from '../tests/support/graph';
 import { startStack } from '../tests/support/stack';
+import { textKinds } from '../tests/support/texts';
 import {
+  bytesOf,
   DESKTOP_VISITOR,
   fill,
+  fillLongest,
   measureVisit,
   PHONE_VISITOR,
   SLOW_NETWORK_VISITOR,
@@ -42,6 +45,19 @@ try {
       console.log(
         `| ${name} | ${visitor.name} | ${row(await visits(browser, url, visitor, selector, ready))} |`,
       );
+  console.log('\n| longest texts | page | compressed, by kind |');
+  console.log('|---|---|---|');
+  for (const [kind, write] of textKinds()) {
+    const longest = await fillLongest(new Graph(stack.url), write);
+    for (const [name, path, selector] of [
+      ['list', '', '.posts li'],
+      ['post', `posts/${longest}`, '.comment'],
+    ] as const) {
+      const ready = '.badge[data-state="live"]';
+      const visit = await measureVisit(browser, stack.url + path, DESKTOP_VISITOR, selector, ready);
+      console.log(`| ${kind} | ${name} | ${weight(visit)} |`);
+    }
+  }
 } finally {
   await browser.close();
   await stack.stop();
@@ -65,17 +81,19 @@ function row(visits: readonly Vitals[]): string {
   const median = (of: (vitals: Vitals) => number) =>
     visits.map(of).sort((one, other) => one - other)[Math.floor(visits.length / 2)] ?? 0;
   const seconds = (of: (vitals: Vitals) => number) => `${(median(of) / 1_000).toFixed(2)} s`;
-  const bytes = visits.at(-1)?.bytes ?? new Map<string, number>();
-  const total = [...bytes.values()].reduce((sum, each) => sum + each, 0);
-  const kinds = [...bytes]
-    .sort(([, one], [, other]) => other - one)
-    .map(([kind, each]) => `${kind} ${(each / 1_000).toFixed(1)}`);
   return [
     seconds((it) => it.shownMs),
     seconds((it) => it.firstContentfulPaintMs),
     seconds((it) => it.largestContentfulPaintMs),
     median((it) => it.layoutShift).toFixed(3),
     `${median((it) => it.blockingMs).toFixed(0)} ms`,
-    `${(total / 1_000).toFixed(1)} kB: ${kinds.join(', ')}`,
+    visits.slice(-1).map(weight).join(),
   ].join(' | ');
+}
+
+function weight(visit: Vitals): string {
+  const kinds = [...visit.bytes]
+    .sort(([, one], [, other]) => other - one)
+    .map(([kind, each]) => `${kind} ${(each / 1_000).toFixed(1)}`);
+  return `${(bytesOf(visit) / 1_000).toFixed(1)} kB: ${kinds.join(', ')}`;
 }

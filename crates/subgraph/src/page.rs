@@ -128,6 +128,34 @@ impl<T> Default for Page<T> {
 }
 
 impl<T> Page<T> {
+    /// The part of the page that was read first (by `request`) and whose items have at most `bytes_max` bytes together,
+    /// but at least one item.
+    pub fn within<P: Position>(
+        mut self,
+        request: &PageRequest<P>,
+        bytes_max: usize,
+        bytes_of: impl Fn(&T) -> usize,
+    ) -> Self {
+        let mut bytes = 0_usize;
+        let mut fits = |item: &T| {
+            bytes = bytes.saturating_add(bytes_of(item));
+            bytes <= bytes_max
+        };
+        let fitting = match request.from_end {
+            true => self.items.iter().rev().take_while(|it| fits(it)).count(),
+            false => self.items.iter().take_while(|it| fits(it)).count(),
+        };
+        let left_out = self.items.len().saturating_sub(fitting.max(1));
+        if left_out > 0 && request.from_end {
+            self.items.drain(..left_out);
+            self.has_previous = true;
+        } else if left_out > 0 {
+            self.items.truncate(fitting.max(1));
+            self.has_next = true;
+        }
+        self
+    }
+
     /// The same page of what a function makes of each item.
     pub fn map<U>(self, make: impl FnMut(T) -> U) -> Page<U> {
         Page {
@@ -402,6 +430,33 @@ mod tests {
             last,
             ..PageArguments::default()
         }
+    }
+
+    #[test]
+    fn a_page_ends_where_its_items_are_too_large_together() {
+        let lengths = [3, 4, 5];
+        let within = |arguments: PageArguments, bytes_max| {
+            let request: PageRequest = arguments.check(TAG, Order::NewestFirst).expect("valid");
+            let page = Page {
+                items: lengths.to_vec(),
+                ..Page::default()
+            };
+            let page = page.within(&request, bytes_max, |length| *length);
+            (page.items, page.has_previous, page.has_next)
+        };
+        let forwards = |bytes_max| within(arguments(Some(3), None), bytes_max);
+        assert_eq!(forwards(12), (vec![3, 4, 5], false, false));
+        assert_eq!(forwards(11), (vec![3, 4], false, true));
+        assert_eq!(forwards(0), (vec![3], false, true));
+        let backwards = |bytes_max| within(arguments(None, Some(3)), bytes_max);
+        assert_eq!(backwards(12), (vec![3, 4, 5], false, false));
+        assert_eq!(backwards(9), (vec![4, 5], true, false));
+        assert_eq!(backwards(4), (vec![5], true, false));
+        let request: PageRequest = arguments(Some(0), None)
+            .check(TAG, Order::NewestFirst)
+            .expect("valid");
+        let empty = Page::<usize>::default();
+        assert_eq!(empty.clone().within(&request, 0, |length| *length), empty);
     }
 
     #[test]

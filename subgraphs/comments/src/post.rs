@@ -3,12 +3,15 @@
 use async_graphql::dataloader::DataLoader;
 use async_graphql::{ComplexObject, Context, Enum, SimpleObject};
 use subgraph::list_size::{PAGE, list_size, names};
-use subgraph::{Connection, Id, Order, PageArguments};
+use subgraph::{Connection, Id, InputError, Order, PageArguments};
 
 use crate::comment::{COMMENTS_LIST, Comment, MOST_REPLIED_LIST};
 use crate::loaders::{CommentPageLoader, CommentsOf};
 use crate::store::CommentList;
 use crate::{Error, Feed, Store};
+
+/// The largest `textBytesMax`: more than the texts of any page have.
+const TEXT_BYTES_MAX: usize = 16 << 20;
 
 /// The id of a post.
 pub type PostId = Id<Post>;
@@ -63,7 +66,14 @@ impl Post {
             default_with = "Some(CommentOrder::NewestFirst)"
         )]
         order_by: Option<CommentOrder>,
+        #[graphql(
+            desc = "End before the texts have more bytes of UTF-8 than this together. One comment is there in any case."
+        )]
+        text_bytes_max: Option<i32>,
     ) -> Result<Connection<Comment>, Error> {
+        let text_bytes_max = text_bytes_max.map(checked_text_bytes).transpose()?;
+        let text_bytes_max = text_bytes_max.unwrap_or(usize::MAX);
+        let bytes_of = |comment: &Comment| comment.text.len();
         let arguments = PageArguments {
             first,
             after,
@@ -79,6 +89,7 @@ impl Post {
                 tokio::task::yield_now().await;
                 let store = ctx.data_unchecked::<Store>();
                 let page = store.most_replied(self.id, request).await?;
+                let page = page.within(&request, text_bytes_max, |(_, comment)| bytes_of(comment));
                 return Ok(Connection::positioned(&request, page));
             }
         };
@@ -88,7 +99,18 @@ impl Post {
             .data_unchecked::<DataLoader<CommentPageLoader>>()
             .load_one(CommentsOf { list, request })
             .await?
-            .unwrap_or_default();
+            .unwrap_or_default()
+            .within(&request, text_bytes_max, bytes_of);
         Ok(Connection::new(&request, page, Comment::position))
     }
+}
+
+fn checked_text_bytes(bytes: i32) -> Result<usize, InputError> {
+    let checked = usize::try_from(bytes).ok();
+    let in_range = checked.filter(|bytes| *bytes <= TEXT_BYTES_MAX);
+    in_range.ok_or(InputError::OutOfRange {
+        argument: "textBytesMax",
+        value: bytes,
+        max: TEXT_BYTES_MAX,
+    })
 }

@@ -14,6 +14,7 @@ import { sendOnShortcut } from './keys';
 import { MarkdownHelp } from './prose/MarkdownHelp';
 import { charsOf, cleaned, COMMENT_CHARS_MAX, isBlank } from './text';
 import { hasCode, wordsFor } from './words';
+import { takeFocus } from './focus';
 
 interface CommentEditorProps {
   comment: CommentPartsFragment;
@@ -92,7 +93,7 @@ export function CommentEditor({ comment, postId, isGone, onDone, onHeld, onHandO
       </label>
       <textarea
         id={`edit-${comment.id}`}
-        autoFocus
+        ref={takeFocus}
         rows={3}
         value={draft.text}
         aria-describedby={`room-${comment.id}`}

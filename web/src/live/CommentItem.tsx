@@ -6,7 +6,7 @@ import { memo, type ReactNode, useRef, useState } from 'react';
 import { When } from './Ago';
 import { CommentEditor } from './CommentEditor';
 import { keepDraft, readDraft } from './drafts';
-import { focusOn } from './focus';
+import { focusOn, takeFocus } from './focus';
 import { type CommentPartsFragment, DeleteCommentDocument } from './graph/generated';
 import { forgetComment } from './graph/lists';
 import { useMayChange } from './mayChange';
@@ -112,7 +112,7 @@ export const CommentItem = memo(function CommentItem(props: CommentItemProps) {
         {isLeaving ? (
           <p className="undo" role="status">
             Comment deleted.
-            <button type="button" className="text" autoFocus onClick={deletion.undo}>
+            <button type="button" className="text" ref={takeFocus} onClick={deletion.undo}>
               Undo
             </button>
             <button type="button" className="text" onClick={deletion.act}>

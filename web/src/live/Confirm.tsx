@@ -2,6 +2,8 @@
 
 import { useState } from 'react';
 
+import { takeFocus } from './focus';
+
 interface ConfirmProps {
   /** What is deleted, for those who hear the page. */
   what: string;
@@ -15,7 +17,12 @@ export function Confirm({ what, failed, onConfirm }: ConfirmProps) {
   if (state !== 'asking') {
     return (
       // The focus goes back to where the question began.
-      <button type="button" className="text" autoFocus={state === 'kept'} onClick={() => setState('asking')}>
+      <button
+        type="button"
+        className="text"
+        ref={state === 'kept' ? takeFocus : undefined}
+        onClick={() => setState('asking')}
+      >
         {failed ? 'Not deleted: try again' : 'Delete'}
         <span className="unseen"> {what}</span>
       </button>
@@ -27,7 +34,7 @@ export function Confirm({ what, failed, onConfirm }: ConfirmProps) {
       aria-label={`Delete ${what}?`}
       onKeyDown={(event) => event.key === 'Escape' && setState('kept')}
     >
-      <button type="button" className="text danger" autoFocus onClick={onConfirm}>
+      <button type="button" className="text danger" ref={takeFocus} onClick={onConfirm}>
         Really delete
       </button>
       <button type="button" className="text" onClick={() => setState('kept')}>

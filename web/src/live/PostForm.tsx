@@ -9,6 +9,7 @@ import { sendOnShortcut } from './keys';
 import { MarkdownHelp } from './prose/MarkdownHelp';
 import { charsOf, cleaned, CONTENT_CHARS_MAX, isBlank, TITLE_CHARS_MAX } from './text';
 import { wordsFor } from './words';
+import { takeFocus } from './focus';
 
 interface PostFormProps {
   draft: PostDraft;
@@ -63,7 +64,7 @@ export function PostForm(props: PostFormProps) {
       <label>
         Title
         <input
-          autoFocus
+          ref={takeFocus}
           value={title}
           aria-describedby="title-room"
           onChange={(event) => onWrite(event.target.value, content)}

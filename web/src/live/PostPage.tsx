@@ -7,7 +7,7 @@ import { When } from './Ago';
 import { Comments } from './Comments';
 import { Confirm } from './Confirm';
 import { readDraft, textsAbout } from './drafts';
-import { isFocusLost } from './focus';
+import { isFocusLost, takeFocus } from './focus';
 import { followPost } from './graph/follow';
 import { DeletePostDocument, type OpenPostFragment, PostDocument } from './graph/generated';
 import { forgetPost } from './graph/lists';
@@ -109,7 +109,7 @@ function PostBody({ post, takesFocus }: { post: OpenPostFragment; takesFocus: bo
       <div className="undo" role="status">
         <p>
           “{post.title}” and its comments are deleted.
-          <button type="button" className="text" autoFocus onClick={deletion.undo}>
+          <button type="button" className="text" ref={takeFocus} onClick={deletion.undo}>
             Undo
           </button>
           <button type="button" className="text" onClick={deletion.act}>

@@ -12,6 +12,7 @@ import { sendOnShortcut } from './keys';
 import { send } from './outbox';
 import { MarkdownHelp } from './prose/MarkdownHelp';
 import { charsOf, cleaned, COMMENT_CHARS_MAX, isBlank } from './text';
+import { takeFocus } from './focus';
 
 interface ReplyFormProps {
   parent: CommentPartsFragment;
@@ -59,7 +60,7 @@ export function ReplyForm({ parent, postId, isGone, onDone, onHandOver }: ReplyF
       </label>
       <textarea
         id={`reply-${parent.id}`}
-        autoFocus
+        ref={takeFocus}
         rows={2}
         placeholder={`Reply to ${parent.author}`}
         value={text}

@@ -15,6 +15,9 @@ import { useTargetComment } from './useRoute';
 /** A comment that is further back is not looked for. */
 const PAGES_MAX = 20;
 
+/** The comment for which the list begins with the newest again: it is shown, wherever the page was scrolled meanwhile. */
+let sought: string | undefined;
+
 type Discussion = NonNullable<PostCommentsQuery['post']>;
 
 export function useTarget({ id: postId }: Discussion): { target: string | undefined; isMissing: boolean } {
@@ -30,7 +33,7 @@ export function useTarget({ id: postId }: Discussion): { target: string | undefi
         if (stopped) return;
         if (!isThere) setMissing(target);
         // A reader who comes back stays where the reading ended.
-        else if (!placeOfNow()) show(target);
+        else if (!placeOfNow() || sought === target) show(target);
       });
     return () => {
       stopped = true;
@@ -48,7 +51,10 @@ async function find(postId: string, target: string, isStopped: () => boolean): P
   if (isLoaded(postId, target)) return true;
   if ((await readComment(target)) !== postId) return false;
   if (commentsAfter(postId) !== undefined) {
-    if (!isStopped()) toNewest();
+    if (!isStopped()) {
+      sought = target;
+      toNewest();
+    }
     return true;
   }
   for (let page = 0; page < PAGES_MAX && !isStopped(); page++) {
@@ -72,6 +78,7 @@ function isLoaded(postId: string, commentId: string): boolean {
 
 /** Once it is drawn. */
 function show(target: string): void {
+  sought = undefined;
   requestAnimationFrame(() => {
     const element = document.getElementById(`comment-${target}`);
     element?.scrollIntoView({ block: 'center' });

@@ -3,6 +3,7 @@
 import { type FormEvent, useId, useState } from 'react';
 
 import { signIn, SignInError } from './session';
+import { takeFocus } from '../live/focus';
 
 /** As long as an author's name may be. */
 const NAME_CHARS_MAX = 100;
@@ -40,7 +41,7 @@ export function SignInForm({ initialName = '', buttonClass, onDone }: SignInForm
       <label>
         Name
         <input
-          autoFocus
+          ref={takeFocus}
           required
           value={name}
           maxLength={NAME_CHARS_MAX}

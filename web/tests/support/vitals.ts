@@ -4,6 +4,7 @@ import type { Browser, BrowserContextOptions, CDPSession, Page } from 'playwrigh
 
 import { DESKTOP, PHONE } from './browser';
 import type { Graph } from './graph';
+import { COMMENT_CHARS, CONTENT_CHARS, TITLE_CHARS, type Write } from './texts';
 import { WAIT_MS } from './waiting';
 
 /** Who visits. */
@@ -96,6 +97,26 @@ export async function fill(graph: Graph): Promise<string> {
   for (let number = 1; number <= 20; number++) await graph.createComment(last, text(300));
   await graph.waitForCount(last, 20);
   return last;
+}
+
+/** More than the posts of a page. */
+const POSTS = 21;
+/** More than the comments of a page. */
+const COMMENTS = 50;
+
+/** Posts with the longest titles and texts, and the longest comments on the last of them; gives its id. */
+export async function fillLongest(graph: Graph, write: Write): Promise<string> {
+  let last = '';
+  for (let post = 1; post <= POSTS; post++)
+    last = await graph.createPost(write(TITLE_CHARS), write(CONTENT_CHARS));
+  for (let comment = 1; comment <= COMMENTS; comment++) await graph.createComment(last, write(COMMENT_CHARS));
+  await graph.waitForCount(last, COMMENTS);
+  return last;
+}
+
+/** All that a visit loaded. */
+export function bytesOf({ bytes }: Vitals): number {
+  return [...bytes.values()].reduce((sum, each) => sum + each, 0);
 }
 
 const KINDS: Record<string, string> = {

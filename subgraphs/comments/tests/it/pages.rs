@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use crate::service::{Comments, texts};
 
 const PAGE: &str = "query ($of: [_Any!]!, $first: Int, $after: String, $last: Int, $before: String,
-                           $orderBy: CommentOrder) {
+                           $orderBy: CommentOrder, $textBytesMax: Int) {
     _entities(representations: $of) { ... on Post {
-        comments(first: $first, after: $after, last: $last, before: $before, orderBy: $orderBy) {
+        comments(first: $first, after: $after, last: $last, before: $before, orderBy: $orderBy,
+                 textBytesMax: $textBytesMax) {
             edges { cursor node { text post { id } } }
             pageInfo { hasNextPage hasPreviousPage startCursor endCursor }
         }
@@ -99,6 +100,50 @@ async fn the_comments_of_twenty_posts_are_one_query() {
     for (n, (list, post)) in lists.iter().zip(&posts).enumerate() {
         assert_eq!(texts(&list["comments"]), [format!("C{n}"), format!("B{n}")]);
         assert_eq!(&list["comments"]["edges"][0]["node"]["post"]["id"], post);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_ends_before_its_texts_are_too_long_and_goes_on_from_there() {
+    let comments = Comments::start().await;
+    let post = comments.post().await;
+    for text in ["日本", "BB", "AAAA"] {
+        comments.comment(&post, text).await;
+    }
+    for (arguments, expected) in [
+        (json!({ "textBytesMax": 12 }), "AAAA BB 日本"),
+        (json!({ "textBytesMax": 11 }), "AAAA BB ->"),
+        (json!({ "textBytesMax": 0 }), "AAAA ->"),
+        (json!({ "first": 0, "textBytesMax": 0 }), " ->"),
+        (json!({ "first": 1, "textBytesMax": 12 }), "AAAA ->"),
+        (json!({ "last": 3, "textBytesMax": 8 }), "<- BB 日本"),
+        (
+            json!({ "textBytesMax": 8, "orderBy": "OLDEST_FIRST" }),
+            "日本 BB ->",
+        ),
+        (
+            json!({ "textBytesMax": 6, "orderBy": "MOST_REPLIED" }),
+            "AAAA BB ->",
+        ),
+    ] {
+        let page = page(&comments, &post, arguments.clone()).await;
+        assert_eq!(sketch(&page), expected, "{arguments}");
+    }
+    let first = page(&comments, &post, json!({ "textBytesMax": 6 })).await;
+    let after = &first["pageInfo"]["endCursor"];
+    let second = page(
+        &comments,
+        &post,
+        json!({ "textBytesMax": 6, "after": after }),
+    )
+    .await;
+    assert_eq!(sketch(&second), "<- 日本");
+    for wrong in [-1, i32::MAX] {
+        let of = json!([{ "__typename": "Post", "id": post }]);
+        let code = comments
+            .error_code(PAGE, json!({ "of": of, "textBytesMax": wrong }))
+            .await;
+        assert_eq!(code, "BAD_USER_INPUT");
     }
 }
 

@@ -4,10 +4,11 @@
 import { fetchSigned } from '../../signIn/session';
 import { orderOfNow } from '../commentOrder';
 import { commentsAfter, postsAfter } from '../part';
+import { placeOfNow } from '../place';
 import { routeOf } from '../route';
 import { isWide } from '../wide';
-import type { StartCommentsQuery, StartQuery } from './generated';
-import { COMMENTS_PAGE, firstComments, firstPosts, POSTS_PAGE } from './pageSizes';
+import type { StartCommentsQuery, StartPostQuery, StartQuery } from './generated';
+import { COMMENTS_PAGE, firstCommentBytes, firstComments, firstPosts, POSTS_PAGE } from './pageSizes';
 import query from './start.graphql?raw';
 
 export const GRAPHQL_PATH = '/graphql';
@@ -21,12 +22,8 @@ export const chosenAtStart = route.at === 'post' ? route.id : undefined;
 export const postsBegin = postsAfter();
 export const commentsBegin = chosenAtStart === undefined ? undefined : commentsAfter(chosenAtStart);
 
-const shown = {
-  id: chosenAtStart ?? '',
-  showsChosen: chosenAtStart !== undefined,
-  // Beside the newest posts there is room for one of them.
-  showsNewest: route.at === 'list' && postsBegin === undefined && isWide(),
-};
+/** Beside the newest posts there is room for one of them. */
+const showsNewest = route.at === 'list' && postsBegin === undefined && isWide();
 
 /** The answers that the page service has put into the page (pages/src/render.rs). */
 interface Handed {
@@ -40,18 +37,36 @@ interface Handed {
 // comes when the subscriptions stand, as after an interruption.
 const handed = takeHanded();
 
+/** The newest post, where the page service has rendered the list, and the post is shown beside it. */
+const newestHanded = showsNewest ? handed?.start.posts.edges[0]?.node.id : undefined;
+const shownId = chosenAtStart ?? newestHanded;
+const shown = {
+  id: shownId ?? '',
+  showsChosen: shownId !== undefined,
+  showsNewest: showsNewest && handed === undefined,
+};
+
 /** What came, once; `undefined` when it could not be had. Then each part is asked for by itself. */
-export const started: Promise<StartQuery | undefined> = handed
-  ? Promise.resolve(handed.start)
-  : ask<StartQuery>('Start', { posts: firstPosts(), after: postsBegin ?? null, ...shown });
+export const started: Promise<StartQuery | undefined> = start();
 /** The comments of the post that is shown, in the first order. */
 export const startedComments: Promise<StartCommentsQuery | undefined> = startComments();
+
+async function start(): Promise<StartQuery | undefined> {
+  if (!handed) return ask<StartQuery>('Start', { posts: firstPosts(), after: postsBegin ?? null, ...shown });
+  if (newestHanded === undefined) return handed.start;
+  return { ...handed.start, ...(await ask<StartPostQuery>('StartPost', { id: newestHanded })) };
+}
 
 async function startComments(): Promise<StartCommentsQuery | undefined> {
   if (!shown.showsChosen && !shown.showsNewest) return undefined;
   // Another order is asked for by the page itself.
   if (orderOfNow() !== 'NEWEST_FIRST') return undefined;
-  const variables = { comments: firstComments(), after: commentsBegin ?? null, ...shown };
+  const variables = {
+    comments: firstComments(),
+    commentBytes: firstCommentBytes(chosenAtStart !== undefined),
+    after: commentsBegin ?? null,
+    ...shown,
+  };
   return handed?.comments ?? ask<StartCommentsQuery>('StartComments', variables);
 }
 
@@ -60,16 +75,23 @@ function takeHanded(): Handed | undefined {
   const root = document.getElementById('root');
   const json = root?.dataset.start;
   root?.removeAttribute('data-start');
-  const isEnough = firstPosts() === POSTS_PAGE && firstComments() === COMMENTS_PAGE && !shown.showsNewest;
+  const isEnough = firstPosts() === POSTS_PAGE && firstComments() === COMMENTS_PAGE;
   if (json === undefined || !isEnough) return undefined;
   try {
     const read = JSON.parse(json) as Handed;
     const begin = chosenAtStart === undefined ? postsBegin : commentsBegin;
     const isSamePart = read.after === (begin ?? null);
-    return isSamePart && read.start.chosen?.id === chosenAtStart ? read : undefined;
+    const isSame = isSamePart && read.start.chosen?.id === chosenAtStart;
+    return isSame && !lacksComments(read.comments) ? read : undefined;
   } catch {
     return undefined;
   }
+}
+
+/** Whether a reader who comes back had loaded more comments than these, which end for their length. */
+function lacksComments(answer: StartCommentsQuery | undefined): boolean {
+  const { edges, pageInfo } = answer?.chosen?.comments ?? {};
+  return pageInfo?.hasNextPage === true && (edges?.length ?? 0) < (placeOfNow()?.comments ?? 0);
 }
 
 async function ask<Data>(

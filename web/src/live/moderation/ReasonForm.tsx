@@ -4,6 +4,7 @@ import { type FormEvent, useId, useState } from 'react';
 
 import { charsOf, cleaned, isBlank } from '../text';
 import { mayPass, wordsFor } from '../words';
+import { takeFocus } from '../focus';
 
 /** What the server accepts. */
 const REASON_CHARS_MAX = 500;
@@ -48,7 +49,7 @@ export function ReasonForm({ label, act, onAct, onDone }: ReasonFormProps) {
       <label>
         {label}
         <input
-          autoFocus
+          ref={takeFocus}
           required
           value={reason}
           maxLength={REASON_CHARS_MAX}

@@ -1,0 +1,74 @@
+// What a first visit weighs, with the longest texts that the graph takes: their kinds are those of `support/texts.ts`.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+
+import type { Browser } from 'playwright-core';
+
+import { closePage, launchBrowser, openPage, waitForState } from './support/browser';
+import { Graph } from './support/graph';
+import { OPEN_TO_ALL, type Stack, startStack } from './support/stack';
+import { COMMENT_CHARS, textKinds } from './support/texts';
+import { bytesOf, DESKTOP_VISITOR, fillLongest, measureVisit } from './support/vitals';
+
+/** As sent: compressed, with headers. */
+const VISIT_BYTES_MAX = 170_000;
+
+let stack: Stack;
+let browser: Browser;
+
+before(async () => {
+  [stack, browser] = await Promise.all([startStack({}, OPEN_TO_ALL), launchBrowser()]);
+});
+
+after(async () => {
+  await browser?.close();
+  await stack?.stop();
+});
+
+for (const [kind, write] of textKinds())
+  test(`a first visit weighs less than 170 kB with the longest texts: ${kind}`, async (context) => {
+    const post = await fillLongest(new Graph(stack.url), write);
+    for (const [name, url, shown] of [
+      ['list', stack.url, '.posts li'],
+      ['post', `${stack.url}posts/${post}`, '.comment'],
+    ] as const) {
+      const visit = await measureVisit(browser, url, DESKTOP_VISITOR, shown, '.badge[data-state="live"]');
+      const bytes = bytesOf(visit);
+      context.diagnostic(`${name}: ${(bytes / 1000).toFixed(1)} kB`);
+      assert.ok(bytes > 50_000 && bytes < VISIT_BYTES_MAX, `${name}: ${bytes} bytes`);
+    }
+  });
+
+test('long comments come when they are asked for, also without JavaScript, and stay after a reload', async () => {
+  const graph = new Graph(stack.url);
+  const post = await graph.createPost('Long answers');
+  const texts: string[] = [];
+  for (let number = 1; number <= 6; number++) {
+    texts.unshift(`${number} ${'x'.repeat(COMMENT_CHARS - 2)}`);
+    await graph.createComment(post, texts[0] ?? '');
+  }
+  await graph.waitForCount(post, texts.length);
+  for (const javaScriptEnabled of [false, true]) {
+    const page = await openPage(browser, `${stack.url}posts/${post}`, { javaScriptEnabled });
+    const shown = page.locator('.comment-body > .text');
+    if (javaScriptEnabled) await waitForState(page, 'Live');
+    assert.deepEqual(await shown.allTextContents(), texts.slice(0, 3));
+    await page.getByText('Older comments').click();
+    await page.getByText(texts[4] ?? '').waitFor();
+    const all = javaScriptEnabled ? texts : texts.slice(3);
+    await shown.nth(all.length - 1).waitFor();
+    assert.deepEqual(await shown.allTextContents(), all);
+    if (javaScriptEnabled) {
+      await page.mouse.wheel(0, 200);
+      const isKept = (count: number) =>
+        (history.state as { place?: { comments: number } } | null)?.place?.comments === count;
+      await page.waitForFunction(isKept, all.length);
+      await page.reload();
+      await waitForState(page, 'Live');
+      await shown.nth(all.length - 1).waitFor();
+      assert.deepEqual(await shown.allTextContents(), all);
+    }
+    await closePage(page);
+  }
+});
