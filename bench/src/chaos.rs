@@ -16,9 +16,12 @@ pub struct Options {
     /// Run this many tasks that create, edit and delete comments at the same time.
     #[arg(long, default_value_t = 8)]
     writers: usize,
-    /// Subscribers, half of them through the gateway.
+    /// Subscribers through the gateway, by `rejoinder-client`: the same number over each of its transports.
     #[arg(long, default_value_t = 20)]
     subscribers: usize,
+    /// Subscribers that are bare WebSockets, half of them through the gateway.
+    #[arg(long, default_value_t = 20)]
+    sockets: usize,
     /// Sign everybody in, with tokens of five seconds, and let a moderator hide and restore comments.
     #[arg(long)]
     identities: bool,
@@ -35,6 +38,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         seed: options.seed,
         writers: options.writers,
         subscribers: options.subscribers,
+        sockets: options.sockets,
         identities: options.identities,
     })
     .await?;

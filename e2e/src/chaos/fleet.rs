@@ -256,6 +256,11 @@ impl Fleet {
         self.instances[index].url(scheme)
     }
 
+    /// The gateway's endpoint.
+    pub fn gateway(&self) -> String {
+        self.instances[GATEWAY].url("http")
+    }
+
     /// Posts a GraphQL request; `None` when it got no answer or an internal error, so that the caller
     /// tries again.
     pub async fn ask(

@@ -22,7 +22,7 @@ use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use self::fleet::Fleet;
-use self::oracle::Findings;
+use self::oracle::{Findings, Received};
 
 /// Posts that the writers write to; a few of them get most of the comments.
 pub const POSTS: usize = 50;
@@ -38,8 +38,10 @@ pub struct Options {
     pub seed: u64,
     /// Tasks that create, edit and delete comments at the same time.
     pub writers: usize,
-    /// Subscribers, half of them through the gateway.
+    /// Subscribers through the gateway, the same number over each transport.
     pub subscribers: usize,
+    /// Subscribers that are bare WebSockets, half of them through the gateway.
+    pub sockets: usize,
     /// Whether everybody is signed in, with tokens of five seconds, and writers' comments are hidden and restored by a
     /// moderator. Then all clients go through the gateway.
     pub identities: bool,
@@ -52,14 +54,12 @@ pub struct Report {
     pub changes: usize,
     /// Each fault that was injected, with its count.
     pub faults: Vec<(&'static str, usize)>,
-    /// How often a subscriber had to connect again.
-    pub reconnects: usize,
     /// The acknowledged changes against the collection's change stream.
     pub writes: Findings,
     /// The posts against the fold over the comments.
     pub projection: Findings,
     /// The subscribers against the collection's change stream.
-    pub subscribers: Findings,
+    pub subscribers: Received,
     /// The moderator's acknowledged acts against the lines about them.
     pub moderation: Findings,
 }
@@ -70,7 +70,7 @@ impl Report {
         [
             self.writes,
             self.projection,
-            self.subscribers,
+            self.subscribers.findings,
             self.moderation,
         ]
         .into_iter()
@@ -92,10 +92,22 @@ impl fmt::Display for Report {
             "faults injected:  {total} ({})",
             faults.join(", ")
         )?;
-        writeln!(formatter, "reconnects:       {}", self.reconnects)?;
+        let Received {
+            changes,
+            reconnects,
+            gaps,
+            told,
+            findings,
+        } = self.subscribers;
+        writeln!(formatter, "changes received: {changes}")?;
+        writeln!(formatter, "reconnects:       {reconnects}")?;
+        writeln!(
+            formatter,
+            "gaps told:        {gaps} ({told} changes in them)"
+        )?;
         writeln!(formatter, "acknowledged:     {} lost", self.writes.lost)?;
         writeln!(formatter, "projection:       {}", self.projection)?;
-        writeln!(formatter, "subscribers:      {}", self.subscribers)?;
+        writeln!(formatter, "subscribers:      {findings}")?;
         write!(formatter, "moderation:       {}", self.moderation)
     }
 }
@@ -112,7 +124,8 @@ async fn run_all(options: Options) -> anyhow::Result<Report> {
     let fleet = Arc::new(Fleet::start(options.program.clone(), options.identities).await?);
     let posts = fleet.create_posts(POSTS).await?;
     let start = fleet.operation_time().await?;
-    let subscribers = subscribers::start(&fleet, &posts, options.subscribers);
+    let mut subscribers = subscribers::start_clients(&fleet, &posts, options.subscribers)?;
+    subscribers.extend(subscribers::start_sockets(&fleet, &posts, options.sockets));
     subscribers::warm_up(&fleet, &subscribers).await?;
 
     let stop = CancellationToken::new();
@@ -126,12 +139,11 @@ async fn run_all(options: Options) -> anyhow::Result<Report> {
     let writes = oracle::check_writes(&truth, &acknowledged.changes);
     let moderation = oracle::check_acts(&fleet, acknowledged.acts).await?;
     let projection = oracle::check_posts(&fleet, &posts).await?;
-    let (reconnects, subscribers) = oracle::check_subscribers(&truth, subscribers).await?;
+    let subscribers = oracle::check_subscribers(&truth, subscribers).await?;
     fleet.stop().await?;
     Ok(Report {
         changes: acknowledged.changes.len(),
         faults,
-        reconnects,
         writes,
         projection,
         subscribers,

@@ -53,14 +53,27 @@ impl Findings {
 
     /// Compares two sequences. The n-th of equal items in one stands for the n-th in the other.
     fn compare<T: Eq + std::hash::Hash>(truth: &[T], shown: &[T]) -> Self {
+        Self::compare_with_gaps(truth, shown, &[]).0
+    }
+
+    /// The same where `gaps` were told, each after so many shown items: what is missing there is not lost. Returns how
+    /// many those are, too.
+    fn compare_with_gaps<T: Eq + std::hash::Hash>(
+        truth: &[T],
+        shown: &[T],
+        gaps: &[usize],
+    ) -> (Self, usize) {
         let mut places: HashMap<&T, VecDeque<usize>> = HashMap::new();
         for (place, item) in truth.iter().enumerate() {
             places.entry(item).or_default().push_back(place);
         }
         let mut findings = Self::default();
         let mut last = None;
+        let mut shown_at = Vec::new();
         for item in shown {
-            match places.get_mut(item).and_then(VecDeque::pop_front) {
+            let place = places.get_mut(item).and_then(VecDeque::pop_front);
+            shown_at.push(place);
+            match place {
                 Some(place) => {
                     findings.out_of_order += usize::from(last > Some(place));
                     last = last.max(Some(place));
@@ -68,8 +81,19 @@ impl Findings {
                 None => findings.doubled += 1,
             }
         }
-        findings.lost = places.values().map(VecDeque::len).sum();
-        findings
+        // Between what was shown before a gap and what was shown after it.
+        let told = gaps.iter().map(|gap| {
+            let (before, after) = shown_at.split_at(*gap);
+            let after = after.iter().flatten().next();
+            let begin = before.iter().rev().flatten().next().map_or(0, |it| it + 1);
+            begin..after.copied().unwrap_or(truth.len())
+        });
+        let told: Vec<_> = told.collect();
+        let is_told = |place: &usize| told.iter().any(|range| range.contains(place));
+        let missing = places.into_values().flatten();
+        let (told, lost): (Vec<usize>, Vec<usize>) = missing.partition(is_told);
+        findings.lost = lost.len();
+        (findings, told.len())
     }
 }
 
@@ -296,17 +320,31 @@ fn compare_post(count: usize, latest: &[(String, String)], post: &Value) -> Find
     findings
 }
 
-/// Compares what each subscriber received, from its first change on, with the change stream. Returns
-/// how often they connected again, too.
+/// What the subscribers went through, all together.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Received {
+    /// Changes that they received.
+    pub changes: usize,
+    /// How often one connected again.
+    pub reconnects: usize,
+    /// How often one was told that changes may be missing, after the first change.
+    pub gaps: usize,
+    /// Changes that were missing there.
+    pub told: usize,
+    /// What is missing elsewhere, doubled, or out of order.
+    pub findings: Findings,
+}
+
+/// Compares what each subscriber received, from its first change on, with the change stream: the received changes and
+/// the gaps that it was told are all of it.
 ///
 /// # Errors
 /// When a subscriber received a first change that never happened.
 pub async fn check_subscribers(
     truth: &Truth,
     subscribers: Vec<Subscriber>,
-) -> anyhow::Result<(usize, Findings)> {
-    let mut findings = Findings::default();
-    let mut reconnects = 0;
+) -> anyhow::Result<Received> {
+    let mut received = Received::default();
     let deadline = Instant::now() + CATCH_UP_LIMIT;
     for subscriber in subscribers {
         let changes = truth
@@ -327,18 +365,24 @@ pub async fn check_subscribers(
         {
             sleep(POLL_INTERVAL).await;
         }
-        let (found, codes) =
-            subscriber.with_log(|log| (Findings::compare(expected, &log.seen), log.codes.clone()));
-        if !found.is_clean() {
-            eprintln!(
-                "a subscriber of {}: {found}; codes: {codes:?}",
-                subscriber.post
-            );
-        }
-        findings += found;
-        reconnects += subscriber.with_log(|log| log.reconnects);
+        subscriber.with_log(|log| {
+            let gaps: Vec<usize> = log.gaps.iter().copied().filter(|gap| *gap > 0).collect();
+            let (found, told) = Findings::compare_with_gaps(expected, &log.seen, &gaps);
+            if !found.is_clean() {
+                let codes = &log.codes;
+                eprintln!(
+                    "a subscriber of {}: {found}; codes: {codes:?}",
+                    subscriber.post
+                );
+            }
+            received.changes += log.seen.len();
+            received.reconnects += log.reconnects;
+            received.gaps += gaps.len();
+            received.told += told;
+            received.findings += found;
+        });
     }
-    Ok((reconnects, findings))
+    Ok(received)
 }
 
 #[cfg(test)]
@@ -361,5 +405,18 @@ mod tests {
         assert!(Findings::compare(&truth, &truth).is_clean());
         assert_eq!(Findings::compare(&truth, &[1, 2, 3]).lost, 1);
         assert_eq!(Findings::compare(&truth, &[1, 2, 1, 3, 1]).doubled, 1);
+    }
+
+    #[test]
+    fn what_is_missing_in_a_gap_that_was_told_is_not_lost() {
+        let truth = [1, 2, 3, 4, 5];
+        let compare = |shown: &[i32], gaps: &[usize]| {
+            let (findings, told) = Findings::compare_with_gaps(&truth, shown, gaps);
+            (findings.lost, told)
+        };
+        assert_eq!(compare(&[1, 4, 5], &[1]), (0, 2));
+        assert_eq!(compare(&[1, 4, 5], &[2]), (2, 0));
+        assert_eq!(compare(&[1, 2], &[2]), (0, 3));
+        assert_eq!(compare(&[2, 5], &[0]), (2, 1));
     }
 }

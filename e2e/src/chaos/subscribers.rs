@@ -1,14 +1,17 @@
 //! Subscribers: each follows one post's `commentChanges` and connects again with its last cursor
-//! whenever its stream ends.
+//! whenever its stream ends. Some are bare sockets, which do so themselves; all others are `rejoinder-client`.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use futures_util::StreamExt;
 use graphql_transport::client::{Client, ClientEvent};
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
-use serde_json::json;
+use http::{HeaderMap, HeaderValue};
+use rejoinder_client::{Item, Transport};
+use serde_json::{Value, json};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 
@@ -20,6 +23,12 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(15);
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Between two connections, so that a server that stops is not flooded.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
+const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(2);
+const TRANSPORTS: [Transport; 3] = [
+    Transport::WebSocket,
+    Transport::ServerSentEvents,
+    Transport::Multipart,
+];
 /// All subscriptions are live within this time.
 const WARM_UP_LIMIT: Duration = Duration::from_secs(60);
 /// Between two comments that wake the subscriptions up.
@@ -52,6 +61,8 @@ pub struct Log {
     pub reconnects: usize,
     /// Error codes with which the server ended a stream, in order.
     pub codes: Vec<String>,
+    /// How much was seen when a gap was told.
+    pub gaps: Vec<usize>,
     cursor: Option<String>,
 }
 
@@ -68,8 +79,8 @@ impl Subscriber {
     }
 }
 
-/// Starts subscribers, which go round the first posts (the hot ones among them).
-pub fn start(fleet: &Arc<Fleet>, posts: &[String], count: usize) -> Vec<Subscriber> {
+/// Starts bare sockets, which go round the first posts (the hot ones among them).
+pub fn start_sockets(fleet: &Arc<Fleet>, posts: &[String], count: usize) -> Vec<Subscriber> {
     (0..count)
         .map(|number| {
             let post = posts[number / 2 % posts.len()].clone();
@@ -82,6 +93,72 @@ pub fn start(fleet: &Arc<Fleet>, posts: &[String], count: usize) -> Vec<Subscrib
             }
         })
         .collect()
+}
+
+/// Starts clients of the gateway, the same number over each transport. They go round all posts.
+///
+/// # Errors
+/// When the gateway's address is no URL.
+pub fn start_clients(
+    fleet: &Arc<Fleet>,
+    posts: &[String],
+    count: usize,
+) -> anyhow::Result<Vec<Subscriber>> {
+    let each = |number: usize| {
+        let post = posts[number / TRANSPORTS.len() % posts.len()].clone();
+        let log = Arc::<Mutex<Log>>::default();
+        let signed_in = Arc::clone(fleet);
+        let client = rejoinder_client::Client::new(&fleet.gateway())?
+            .transport(TRANSPORTS[number % TRANSPORTS.len()])
+            .pauses(RECONNECT_PAUSE, RECONNECT_PAUSE_MAX)
+            .silence_max(SILENCE_LIMIT * 2)
+            .headers(move || {
+                let authorization = signed_in.authorization(Person::Reader(number));
+                async move {
+                    let value = authorization
+                        .map(|it| it.parse::<HeaderValue>())
+                        .transpose()?;
+                    Ok(value.into_iter().map(|it| (AUTHORIZATION, it)).collect())
+                }
+            });
+        let request = client
+            .subscribe(FOLLOW)
+            .variables(json!({ "postId": post }));
+        let follow = follow_client(request, Arc::clone(&log));
+        anyhow::Ok(Subscriber {
+            post,
+            log,
+            task: tokio::spawn(follow).abort_handle(),
+        })
+    };
+    (0..count).map(each).collect()
+}
+
+async fn follow_client(request: rejoinder_client::Request, log: Arc<Mutex<Log>>) {
+    let mut changes = request.start();
+    while let Some(item) = changes.next().await {
+        let mut log = lock(&log);
+        match item {
+            Ok(Item::Event(event)) => {
+                let data: Option<Value> = event.data().ok();
+                match data.and_then(|data| Seen::from_graphql(&data["commentChanges"])) {
+                    Some(seen) => log.seen.push(seen),
+                    None => log.codes.push(format!("no change: {event:?}")),
+                }
+            }
+            Ok(Item::Gap(_)) => {
+                let seen = log.seen.len();
+                log.gaps.push(seen);
+            }
+            Ok(Item::Reconnecting { failure, .. }) => {
+                log.reconnects += 1;
+                log.codes.push(failure.to_string());
+            }
+            Ok(_) => {}
+            Err(failure) => log.codes.push(format!("the end: {failure}")),
+        }
+    }
+    lock(&log).codes.push("the end".to_owned());
 }
 
 /// Writes comments until every subscriber has received one: from then on each is surely live.
@@ -99,8 +176,9 @@ pub async fn warm_up(fleet: &Fleet, subscribers: &[Subscriber]) -> anyhow::Resul
         if Instant::now() > deadline {
             bail!("not every subscriber became live");
         }
-        for subscriber in subscribers {
-            let input = json!({ "input": { "postId": subscriber.post, "text": format!("warm-up {round}") } });
+        let posts: BTreeSet<&str> = subscribers.iter().map(|it| it.post.as_str()).collect();
+        for post in posts {
+            let input = json!({ "input": { "postId": post, "text": format!("warm-up {round}") } });
             let endpoint = fleet.endpoint(0, "http");
             fleet.ask(&endpoint, Person::Moderator, CREATE, input).await;
             round += 1;

@@ -23,7 +23,8 @@ async fn run(identities: bool) {
         duration: Duration::from_secs(5),
         seed: 7,
         writers: 4,
-        subscribers: 10,
+        subscribers: 9,
+        sockets: 6,
         identities,
     })
     .await
