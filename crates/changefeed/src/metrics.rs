@@ -112,6 +112,11 @@ metrics! {
             "Subscriptions that ended or were refused because the history does not reach from their cursor to now",
         catch_ups: Counter =
             "Subscriptions that began before their topic's ring and were read from the oplog",
+        resumed_in_memory: Counter =
+            "Subscriptions that resumed after a cursor without a reading of the history",
+        remembered_topics: Gauge = "Topics without a ring whose last change the hub remembers",
+        remembered_seconds: Gauge =
+            "Seconds of the past in which the hub knows the last change of each topic",
         catch_ups_waiting: Gauge = "Subscriptions that wait for the next reading of the history",
         catch_up_readings: Counter =
             "Readings of the history, each for all subscriptions that waited for it",
@@ -164,7 +169,7 @@ mod tests {
         assert_eq!(help, HELP);
     }
 
-    const HELP: [&str; 37] = [
+    const HELP: [&str; 40] = [
         "projection_unreadable_documents Documents that cannot be read and are treated as if they were not there, each counted once.",
         "projection_lag_seconds Seconds since the projection was level with its source.",
         "projection_oplog_seconds_left Seconds of history between the oldest oplog entry and the projection's position: at 0 it has to be rebuilt.",
@@ -197,6 +202,9 @@ mod tests {
         "hub_lagged Subscriptions that ended because the subscriber was too slow.",
         "hub_resyncs Subscriptions that ended or were refused because the history does not reach from their cursor to now.",
         "hub_catch_ups Subscriptions that began before their topic's ring and were read from the oplog.",
+        "hub_resumed_in_memory Subscriptions that resumed after a cursor without a reading of the history.",
+        "hub_remembered_topics Topics without a ring whose last change the hub remembers.",
+        "hub_remembered_seconds Seconds of the past in which the hub knows the last change of each topic.",
         "hub_catch_ups_waiting Subscriptions that wait for the next reading of the history.",
         "hub_catch_up_readings Readings of the history, each for all subscriptions that waited for it.",
         "hub_catch_up_interruptions Times that a subscription was too slow for a reading and had to wait for another one.",

@@ -92,7 +92,7 @@ struct DriverTokenOnly {
 
 /// A place in a stream that can be compared with others. Places of the same time differ by
 /// their keys, which is right within one format version of the server's tokens.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Position {
     pub time: Timestamp,
     key: Box<str>,

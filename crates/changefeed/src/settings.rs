@@ -106,6 +106,13 @@ settings! {
         /// How much of the past is read into the rings at the start, so that subscribers that
         /// reconnect after a restart are served from memory. Default 30 s.
         start_before: Duration = Duration::from_secs(30),
+        /// Topics without a ring of which the hub remembers the last change, so that a subscriber that returns to a
+        /// quiet one needs no reading of the history. Each takes 25 to 60 bytes. Beyond it, those with the oldest
+        /// changes are forgotten. Default 400000, in 13 MiB.
+        remembered_topics_max: usize = 400_000,
+        /// How much of the past the hub looks through in the background at its start, for the last change of each
+        /// topic. Zero turns it off. Default 10 min.
+        look_back: Duration = Duration::from_secs(600),
         /// Readings of the database's history that may run at once, each for all who wait for it. There
         /// is one for cursors of less than 2 minutes, one for less than 16, one for less than 128, and so on; the
         /// last but one is for all older cursors, and the last one for those that were slower than a reading.

@@ -14,6 +14,7 @@ use crate::position::Position;
 use crate::{Change, Cursor, FromDocument, HubSettings, ResumeToken, Unreadables};
 
 use super::cursor::Codec;
+use super::floors::{Floor, Floors};
 
 /// One change in a ring. It is decoded when the first subscriber reads it.
 pub(crate) struct Entry<T> {
@@ -97,7 +98,7 @@ struct Ring<T> {
     first: u64,
     bytes: usize,
     /// The ring has every change of the topic after this place.
-    floor: Position,
+    floor: Floor,
 }
 
 /// What was taken out of a ring.
@@ -117,7 +118,7 @@ pub(crate) enum Lookup<T> {
 }
 
 impl<T> Topic<T> {
-    pub fn new(key: Bson, floor: Position) -> Self {
+    pub fn new(key: Bson, floor: Floor) -> Self {
         let ring = Ring {
             entries: VecDeque::new(),
             first: 0,
@@ -196,7 +197,7 @@ impl<T> Topic<T> {
     /// The number of the first change after a place; `None` when the ring begins later.
     pub fn number_after(&self, place: &Position) -> Option<u64> {
         let ring = lock(&self.ring);
-        if *place < ring.floor {
+        if !ring.floor.is_reached_at(place) {
             return None;
         }
         Some(
@@ -214,10 +215,18 @@ impl<T> Topic<T> {
     }
 
     /// Where the ring begins, when nothing is in it and nobody reads it.
-    pub fn floor_if_unused(&self) -> Option<Position> {
+    pub fn floor_if_unused(&self) -> Option<Floor> {
         let ring = lock(&self.ring);
         let unused = ring.entries.is_empty() && self.subscribers.load(Ordering::Acquire) == 0;
         unused.then(|| ring.floor.clone())
+    }
+
+    /// Lowers the floor of a ring that has had no change yet, or has all of them, to what is known of the past.
+    pub fn extend_back(&self, from: &Position, past: &Floors) {
+        let mut ring = lock(&self.ring);
+        if matches!(&ring.floor, Floor::At(floor) if floor == from) {
+            ring.floor = past.of(&self.key);
+        }
     }
 
     /// Whether the ring still has the changes that came at this time.
@@ -234,7 +243,7 @@ impl<T> Ring<T> {
         if let Some(entry) = self.entries.pop_front() {
             self.first += 1;
             self.bytes -= entry.bytes;
-            self.floor = entry.position.clone();
+            self.floor = Floor::At(entry.position.clone());
             evicted.count += 1;
             evicted.bytes += entry.bytes;
         }

@@ -84,6 +84,11 @@ impl<T: FromDocument> Reading<T> {
     /// Reads to the end of the reading, and returns when the server has nothing to do for it any more: a
     /// lane never has two readings at the server.
     pub async fn run(mut self) {
+        // What the hub has learned since they came may be enough for some.
+        self.look();
+        if self.members == 0 {
+            return;
+        }
         let metrics = self.shared.metrics.clone();
         metrics.catch_up_readings.inc();
         let keys: Vec<&Bson> = self.topics.keys().collect();
