@@ -97,11 +97,12 @@ settings! {
     pub struct HubSettings {
         /// Changes a topic's ring keeps at most. Default 1024.
         ring_count_max: usize = 1024,
-        /// Bytes of changes a topic's ring keeps at most. Default 4 MiB.
+        /// Bytes of memory that a topic's ring holds at most. Its newest change is kept whatever its size. Default 4 MiB.
         ring_bytes_max: usize = 4 << 20,
         /// How long a ring keeps a change. Default 60 s.
         ring_age_max: Duration = Duration::from_secs(60),
-        /// Bytes of changes that all rings together keep at most. Default 256 MiB.
+        /// Bytes of memory that all rings together hold at most, with the changes that were decoded for subscribers
+        /// ([`crate::FromDocument::HEAP_PER_BYTE`]). Default 256 MiB.
         total_bytes_max: usize = 256 << 20,
         /// How much of the past is read into the rings at the start, so that subscribers that
         /// reconnect after a restart are served from memory. Default 30 s.
@@ -143,10 +144,9 @@ settings! {
 }
 
 impl HubSettings {
-    /// Bytes of events that a hub holds at most, as the server sent them: all rings, what is read
-    /// ahead of them, and one answer of the server. Decoded changes may take a few times as much as
-    /// the events that they come from. Catching up comes on top: [`HubSettings::catch_up_bytes_max`], and
-    /// up to two answers of the server for each reading.
+    /// Bytes that a hub holds of changes at most: all rings, what is read ahead of them, and one answer of the
+    /// server. Catching up comes on top: [`HubSettings::catch_up_bytes_max`], and up to two answers of the server
+    /// for each reading.
     pub fn event_bytes_max(&self) -> usize {
         self.total_bytes_max + BYTES_AHEAD_MAX + ANSWER_BYTES_MAX
     }

@@ -45,14 +45,14 @@ pub struct FeedSettings {
     /// `SUBSCRIPTION_LAGGED`.
     #[arg(long, env = "FEED_RING_CHANGES_MAX", default_value_t = 1024, value_parser = at_least_one())]
     pub feed_ring_changes_max: usize,
-    /// Keep at most this many bytes of one post's changes in memory. The newest change is kept whatever its
+    /// Hold at most this many bytes of memory for one post's changes. The newest change is kept whatever its
     /// size.
     #[arg(long, env = "FEED_RING_BYTES_MAX", default_value_t = 4_194_304, value_parser = at_least_one())]
     pub feed_ring_bytes_max: usize,
     /// Keep a change in memory for at most this long. Older changes are read from the database's history.
     #[arg(long, env = "FEED_RING_AGE_MAX", alias = "feed-ring-seconds-max", default_value = "60s", value_parser = duration_from(Duration::from_secs(1)))]
     pub feed_ring_age_max: Duration,
-    /// Keep at most this many bytes of all posts' changes in memory.
+    /// Hold at most this many bytes of memory for all posts' changes.
     #[arg(long, env = "FEED_BYTES_MAX", default_value_t = 268_435_456, value_parser = at_least_one())]
     pub feed_bytes_max: usize,
     /// Read the changes of this last period into memory at the start, so that subscribers that resume after a

@@ -21,6 +21,7 @@ pub(crate) struct Entry<T> {
     pub position: Position,
     pub token: ResumeToken,
     pub arrived: Instant,
+    /// What it holds of the memory, at most: as it came, or decoded, whichever is more.
     pub bytes: usize,
     content: Mutex<EntryContent<T>>,
     cursor: OnceLock<Cursor>,
@@ -35,7 +36,7 @@ enum EntryContent<T> {
 
 impl<T: FromDocument> Entry<T> {
     pub fn new(event: RawDocumentBuf, token: ResumeToken, position: Position) -> Self {
-        let bytes = event.as_bytes().len();
+        let bytes = held_bytes::<T>(&event, &token, &position);
         let content = Mutex::new(EntryContent::Raw(event));
         Self {
             position,
@@ -71,6 +72,34 @@ impl<T: FromDocument> Entry<T> {
             .get_or_init(|| codec.encode(topic, &self.token))
             .clone()
     }
+}
+
+/// Two counters before what an `Arc` holds.
+const ARC: usize = 2 * size_of::<usize>();
+/// What the allocator adds to each of the allocations of a change.
+const ALLOCATIONS: usize = 8 * 16;
+/// The change in its ring, and in the order of all; both may have room for as many again.
+const PLACES: usize = 2 * (size_of::<Arc<()>>() + size_of::<(Instant, Arc<()>)>());
+
+fn held_bytes<T: FromDocument>(
+    event: &RawDocumentBuf,
+    token: &ResumeToken,
+    position: &Position,
+) -> usize {
+    let raw = event.as_bytes().len();
+    let token = token.bytes();
+    let decoded = ARC + size_of::<Change<T>>() + token + images_bytes(event) * T::HEAP_PER_BYTE;
+    let entry = ARC + size_of::<Entry<T>>() + token + position.bytes();
+    entry + raw.max(decoded) + Cursor::bytes_max(token) + PLACES + ALLOCATIONS
+}
+
+/// The size of the documents in an event.
+fn images_bytes(event: &RawDocumentBuf) -> usize {
+    let images = ["fullDocument", "fullDocumentBeforeChange"];
+    let documents = images
+        .iter()
+        .filter_map(|name| event.get_document(name).ok());
+    documents.map(|document| document.as_bytes().len()).sum()
 }
 
 /// What subscribers wait for.
