@@ -1,10 +1,11 @@
 //! The change feed's figures: throughput of the projection, latency to the projection and to
-//! subscribers, memory with stalled subscribers, each beside a bare change stream in the same run; and
-//! an import by an outside program.
+//! subscribers, memory with stalled subscribers, each beside a bare change stream in the same run; clients that
+//! come back after minutes; and an import by an outside program.
 
 mod bare;
 mod latency;
 mod projection;
+mod returning;
 mod stalled;
 mod throughput;
 mod wide;
@@ -23,7 +24,7 @@ pub struct Options {
     /// Rounds of each figure; medians are printed.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Only these figures: throughput, push, latency, stalled, wide.
+    /// Only these figures: throughput, push, latency, stalled, returning, wide.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// The part of the import's documents that `wide` writes, for a quick run.
@@ -58,6 +59,9 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     }
     if wanted("stalled") {
         stalled::run(&mongo, options.changes).await?;
+    }
+    if wanted("returning") {
+        returning::run(&mongo).await?;
     }
     Ok(())
 }

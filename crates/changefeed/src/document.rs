@@ -20,6 +20,11 @@ const REMEMBERED_MAX: usize = 10_000;
 /// Other programs may write anything into a collection. A document that cannot be read is as if it were not
 /// there: its insert is no change, an update that spoils a document deletes it, one that repairs it inserts it.
 pub trait FromDocument: Sized + Send + Sync + 'static {
+    /// How many bytes of the heap a value takes at most, for each byte of its document. A hub counts with it what its
+    /// rings hold. 1 suits a struct whose texts are also in the document; a type that keeps names and values on the
+    /// heap takes more.
+    const HEAP_PER_BYTE: usize = 1;
+
     /// Reads a document. The same document must always give the same outcome.
     ///
     /// # Errors
@@ -28,6 +33,9 @@ pub trait FromDocument: Sized + Send + Sync + 'static {
 }
 
 impl FromDocument for bson::Document {
+    /// Short fields: a name and a value of 12 bytes take a hundred and more.
+    const HEAP_PER_BYTE: usize = 10;
+
     fn from_document(document: &RawDocument) -> Result<Self, Unreadable> {
         decode(document)
     }

@@ -104,7 +104,7 @@ metrics! {
         changes: Counter = "Changes that went into the rings",
         stream_restarts: Counter = "Times the change stream was opened again after a fault",
         topics: Gauge = "Topics that have a ring",
-        ring_bytes: Gauge = "Bytes of changes that the rings keep",
+        ring_bytes: Gauge = "Bytes of memory that the rings hold",
         ring_changes: Gauge = "Changes that the rings keep",
         subscribers: Gauge = "Open subscriptions",
         lagged: Counter = "Subscriptions that ended because the subscriber was too slow",
@@ -112,6 +112,11 @@ metrics! {
             "Subscriptions that ended or were refused because the history does not reach from their cursor to now",
         catch_ups: Counter =
             "Subscriptions that began before their topic's ring and were read from the oplog",
+        resumed_in_memory: Counter =
+            "Subscriptions that resumed after a cursor without a reading of the history",
+        remembered_topics: Gauge = "Topics without a ring whose last change the hub remembers",
+        remembered_seconds: Gauge =
+            "Seconds of the past in which the hub knows the last change of each topic",
         catch_ups_waiting: Gauge = "Subscriptions that wait for the next reading of the history",
         catch_up_readings: Counter =
             "Readings of the history, each for all subscriptions that waited for it",
@@ -164,7 +169,7 @@ mod tests {
         assert_eq!(help, HELP);
     }
 
-    const HELP: [&str; 37] = [
+    const HELP: [&str; 40] = [
         "projection_unreadable_documents Documents that cannot be read and are treated as if they were not there, each counted once.",
         "projection_lag_seconds Seconds since the projection was level with its source.",
         "projection_oplog_seconds_left Seconds of history between the oldest oplog entry and the projection's position: at 0 it has to be rebuilt.",
@@ -191,12 +196,15 @@ mod tests {
         "hub_changes Changes that went into the rings.",
         "hub_stream_restarts Times the change stream was opened again after a fault.",
         "hub_topics Topics that have a ring.",
-        "hub_ring_bytes Bytes of changes that the rings keep.",
+        "hub_ring_bytes Bytes of memory that the rings hold.",
         "hub_ring_changes Changes that the rings keep.",
         "hub_subscribers Open subscriptions.",
         "hub_lagged Subscriptions that ended because the subscriber was too slow.",
         "hub_resyncs Subscriptions that ended or were refused because the history does not reach from their cursor to now.",
         "hub_catch_ups Subscriptions that began before their topic's ring and were read from the oplog.",
+        "hub_resumed_in_memory Subscriptions that resumed after a cursor without a reading of the history.",
+        "hub_remembered_topics Topics without a ring whose last change the hub remembers.",
+        "hub_remembered_seconds Seconds of the past in which the hub knows the last change of each topic.",
         "hub_catch_ups_waiting Subscriptions that wait for the next reading of the history.",
         "hub_catch_up_readings Readings of the history, each for all subscriptions that waited for it.",
         "hub_catch_up_interruptions Times that a subscription was too slow for a reading and had to wait for another one.",

@@ -38,6 +38,11 @@ impl ResumeToken {
         ))
     }
 
+    /// Its size on the heap.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.as_bytes().len()
+    }
+
     /// The token's key, in hexadecimal digits. Keys of one format version compare like the events.
     pub(crate) fn data(&self) -> Option<&str> {
         self.0.get_str("_data").ok()
@@ -92,7 +97,7 @@ struct DriverTokenOnly {
 
 /// A place in a stream that can be compared with others. Places of the same time differ by
 /// their keys, which is right within one format version of the server's tokens.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Position {
     pub time: Timestamp,
     key: Box<str>,
@@ -113,6 +118,11 @@ impl Position {
             time: token.cluster_time()?,
             key: token.data()?.into(),
         })
+    }
+
+    /// Its size on the heap.
+    pub fn bytes(&self) -> usize {
+        self.key.len()
     }
 }
 

@@ -97,15 +97,23 @@ settings! {
     pub struct HubSettings {
         /// Changes a topic's ring keeps at most. Default 1024.
         ring_count_max: usize = 1024,
-        /// Bytes of changes a topic's ring keeps at most. Default 4 MiB.
+        /// Bytes of memory that a topic's ring holds at most. Its newest change is kept whatever its size. Default 4 MiB.
         ring_bytes_max: usize = 4 << 20,
         /// How long a ring keeps a change. Default 60 s.
         ring_age_max: Duration = Duration::from_secs(60),
-        /// Bytes of changes that all rings together keep at most. Default 256 MiB.
+        /// Bytes of memory that all rings together hold at most, with the changes that were decoded for subscribers
+        /// ([`crate::FromDocument::HEAP_PER_BYTE`]). Default 256 MiB.
         total_bytes_max: usize = 256 << 20,
         /// How much of the past is read into the rings at the start, so that subscribers that
         /// reconnect after a restart are served from memory. Default 30 s.
         start_before: Duration = Duration::from_secs(30),
+        /// Topics without a ring of which the hub remembers the last change, so that a subscriber that returns to a
+        /// quiet one needs no reading of the history. Each takes 25 to 60 bytes. Beyond it, those with the oldest
+        /// changes are forgotten. Default 400000, in 13 MiB.
+        remembered_topics_max: usize = 400_000,
+        /// How much of the past the hub looks through in the background at its start, for the last change of each
+        /// topic. Zero turns it off. Default 10 min.
+        look_back: Duration = Duration::from_secs(600),
         /// Readings of the database's history that may run at once, each for all who wait for it. There
         /// is one for cursors of less than 2 minutes, one for less than 16, one for less than 128, and so on; the
         /// last but one is for all older cursors, and the last one for those that were slower than a reading.
@@ -136,10 +144,9 @@ settings! {
 }
 
 impl HubSettings {
-    /// Bytes of events that a hub holds at most, as the server sent them: all rings, what is read
-    /// ahead of them, and one answer of the server. Decoded changes may take a few times as much as
-    /// the events that they come from. Catching up comes on top: [`HubSettings::catch_up_bytes_max`], and
-    /// up to two answers of the server for each reading.
+    /// Bytes that a hub holds of changes at most: all rings, what is read ahead of them, and one answer of the
+    /// server. Catching up comes on top: [`HubSettings::catch_up_bytes_max`], and up to two answers of the server
+    /// for each reading.
     pub fn event_bytes_max(&self) -> usize {
         self.total_bytes_max + BYTES_AHEAD_MAX + ANSWER_BYTES_MAX
     }

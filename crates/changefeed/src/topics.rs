@@ -2,8 +2,10 @@
 
 mod catch_up;
 mod cursor;
+mod floors;
 mod hub;
 mod level;
+mod look_back;
 mod ring;
 mod rings;
 mod subscription;

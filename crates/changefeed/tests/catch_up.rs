@@ -31,6 +31,7 @@ impl Later {
         let mut registry = Registry::default();
         let settings = settings
             .start_before(Duration::ZERO)
+            .look_back(Duration::ZERO)
             .catch_up_readers_max(1)
             .catch_up_buffer_count_max(512)
             .catch_up_buffer_bytes_max(512 << 10);

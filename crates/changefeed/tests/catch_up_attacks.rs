@@ -56,6 +56,7 @@ impl Counted {
 fn late() -> HubSettings {
     HubSettings::default()
         .start_before(Duration::ZERO)
+        .look_back(Duration::ZERO)
         .catch_up_buffer_count_max(512)
         .catch_up_buffer_bytes_max(512 << 10)
 }

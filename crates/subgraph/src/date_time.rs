@@ -22,9 +22,9 @@ impl DateTime {
         (Self::RFC3339_FIRST..=Self::RFC3339_LAST).contains(&self)
     }
 
-    /// The present, cut to milliseconds.
+    /// The present on the database's clock ([`crate::database_clock`]), cut to milliseconds.
     pub fn now() -> Self {
-        Self(bson::DateTime::now())
+        Self::from_millis(crate::database_clock::now_ms())
     }
 
     /// When an id was made, to the second.

@@ -21,7 +21,7 @@
 //! - [`limits`]: what one request may ask for, checked before the document is validated;
 //! - [`database`]: the MongoDB settings and clients; [`database_calls`]: the only way of requests to it,
 //!   with a bounded queue; [`turns`]: how many slow ones run; [`transaction`]: what is read and written at one moment; [`written`]: the time of a write;
-//!   [`database_error`]: what failures mean; [`collections`] keeps the indexes;
+//!   [`database_clock`]: which time it is there; [`database_error`]: what failures mean; [`collections`] keeps the indexes;
 //! - `testing` and `hostile`, with the feature `testing`: a client for the subgraphs' own tests, and
 //!   requests that are meant to stop them.
 //!
@@ -35,6 +35,7 @@ pub mod collections;
 pub mod connection;
 pub mod database;
 pub mod database_calls;
+pub mod database_clock;
 pub mod database_error;
 pub mod date_time;
 pub mod delivery;

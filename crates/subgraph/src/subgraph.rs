@@ -12,7 +12,8 @@ use crate::database_calls::CallMetrics;
 use crate::endpoint::AnySchema;
 use crate::error::CodedError;
 use crate::{
-    AccessSettings, CallGate, DatabaseCalls, FieldCosts, LimitSettings, Limits, TypeNames, endpoint,
+    AccessSettings, CallGate, DatabaseCalls, FieldCosts, LimitSettings, Limits, TypeNames,
+    database_clock, endpoint,
 };
 
 /// The settings that all subgraphs share.
@@ -59,12 +60,14 @@ impl Subgraph {
         let database = settings.database.connect(name).await?;
         let health = Health::default();
         settings.database.register_readiness(name, &health).await?;
+        let metrics = Metrics::new(name);
+        database_clock::follow(&database, &lifecycle, &metrics).await;
         Ok(Self {
             name,
             settings,
             database,
             health,
-            metrics: Metrics::new(name),
+            metrics,
             lifecycle,
         })
     }

@@ -45,20 +45,29 @@ pub struct FeedSettings {
     /// `SUBSCRIPTION_LAGGED`.
     #[arg(long, env = "FEED_RING_CHANGES_MAX", default_value_t = 1024, value_parser = at_least_one())]
     pub feed_ring_changes_max: usize,
-    /// Keep at most this many bytes of one post's changes in memory. The newest change is kept whatever its
+    /// Hold at most this many bytes of memory for one post's changes. The newest change is kept whatever its
     /// size.
     #[arg(long, env = "FEED_RING_BYTES_MAX", default_value_t = 4_194_304, value_parser = at_least_one())]
     pub feed_ring_bytes_max: usize,
     /// Keep a change in memory for at most this long. Older changes are read from the database's history.
     #[arg(long, env = "FEED_RING_AGE_MAX", alias = "feed-ring-seconds-max", default_value = "60s", value_parser = duration_from(Duration::from_secs(1)))]
     pub feed_ring_age_max: Duration,
-    /// Keep at most this many bytes of all posts' changes in memory.
+    /// Hold at most this many bytes of memory for all posts' changes.
     #[arg(long, env = "FEED_BYTES_MAX", default_value_t = 268_435_456, value_parser = at_least_one())]
     pub feed_bytes_max: usize,
     /// Read the changes of this last period into memory at the start, so that subscribers that resume after a
     /// restart need no reading of the database's history.
     #[arg(long, env = "FEED_START_HISTORY", alias = "feed-start-seconds", default_value = "30s", value_parser = duration)]
     pub feed_start_history: Duration,
+    /// Look through the changes of this period in the background at the start, for the last change of each post.
+    /// Subscribers that resume on posts without changes since their cursor then need no reading of the database's
+    /// history. 0s turns it off.
+    #[arg(long, env = "FEED_LOOK_BACK", default_value = "10m", value_parser = duration)]
+    pub feed_look_back: Duration,
+    /// Remember the last change of at most this many posts, in 25 to 60 bytes each. Those with the oldest changes
+    /// are forgotten first, and subscribers that resume from before them need a reading of the history.
+    #[arg(long, env = "FEED_REMEMBERED_POSTS_MAX", default_value_t = 400_000)]
+    pub feed_remembered_posts_max: usize,
     /// Limit the readers of the database's history that run at the same time. Each serves a group of waiting
     /// subscribers: the first those with cursors of the last 2 minutes, the next those of the last 16, and so
     /// on, times 8; the last but one all older cursors, and the last one subscribers that were slower than
@@ -111,6 +120,8 @@ impl From<&FeedSettings> for HubSettings {
             .ring_age_max(settings.feed_ring_age_max)
             .total_bytes_max(settings.feed_bytes_max)
             .start_before(settings.feed_start_history)
+            .look_back(settings.feed_look_back)
+            .remembered_topics_max(settings.feed_remembered_posts_max)
             .catch_up_readers_max(settings.feed_catch_up_readers_max)
             .catch_up_turn_max(settings.feed_catch_up_turn_max)
             .catch_up_buffer_count_max(settings.feed_catch_up_buffer_changes_max)
@@ -146,6 +157,8 @@ mod tests {
             "--feed-ring-age-max=3s",
             "--feed-bytes-max=4",
             "--feed-start-history=5s",
+            "--feed-look-back=0s",
+            "--feed-remembered-posts-max=14",
             "--feed-catch-up-readers-max=6",
             "--feed-catch-up-changes-max=7",
             "--feed-catch-up-stall-max=8s",
@@ -161,6 +174,8 @@ mod tests {
             .ring_age_max(Duration::from_secs(3))
             .total_bytes_max(4)
             .start_before(Duration::from_secs(5))
+            .look_back(Duration::ZERO)
+            .remembered_topics_max(14)
             .catch_up_readers_max(6)
             .catch_up_count_max(7)
             .catch_up_time_max(Duration::from_secs(8))

@@ -56,6 +56,11 @@ impl Cursor {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The most that a cursor with a token of so many bytes takes on the heap.
+    pub(crate) fn bytes_max(token: usize) -> usize {
+        (HEAD + 1 + token + TAG).div_ceil(3) * 4
+    }
 }
 
 impl fmt::Display for Cursor {

@@ -18,6 +18,7 @@ use crate::{
 use super::catch_up::CatchUps;
 use super::cursor::Codec;
 use super::level::Level;
+use super::look_back::look_back;
 use super::ring::lock;
 use super::rings::Rings;
 use super::topic_of::{TopicField, Topics, topics_of};
@@ -59,6 +60,8 @@ pub(crate) struct Shared<T> {
     heard: Mutex<Instant>,
     tasks: TaskTracker,
     pub stop: CancellationToken,
+    /// Cancelled when the past was looked through, or will not be.
+    pub looked_back: CancellationToken,
 }
 
 impl<T: FromDocument> Hub<T> {
@@ -98,6 +101,7 @@ impl<T: FromDocument> Hub<T> {
             level: Level::now(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
+            looked_back: CancellationToken::new(),
         });
         let ended = CancellationToken::new();
         shared.tasks.spawn(keep_lag(shared.clone(), ended.clone()));
@@ -106,6 +110,8 @@ impl<T: FromDocument> Hub<T> {
             let _ended = ended.drop_guard();
             following.await;
         });
+        let looking_back = look_back(shared.clone(), start);
+        shared.tasks.spawn(looking_back);
         shared.tasks.close();
         let stop_on_drop = Arc::new(shared.stop.clone().drop_guard());
         Ok(Self {

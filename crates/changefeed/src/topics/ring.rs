@@ -14,12 +14,14 @@ use crate::position::Position;
 use crate::{Change, Cursor, FromDocument, HubSettings, ResumeToken, Unreadables};
 
 use super::cursor::Codec;
+use super::floors::{Floor, Floors};
 
 /// One change in a ring. It is decoded when the first subscriber reads it.
 pub(crate) struct Entry<T> {
     pub position: Position,
     pub token: ResumeToken,
     pub arrived: Instant,
+    /// What it holds of the memory, at most: as it came, or decoded, whichever is more.
     pub bytes: usize,
     content: Mutex<EntryContent<T>>,
     cursor: OnceLock<Cursor>,
@@ -34,7 +36,7 @@ enum EntryContent<T> {
 
 impl<T: FromDocument> Entry<T> {
     pub fn new(event: RawDocumentBuf, token: ResumeToken, position: Position) -> Self {
-        let bytes = event.as_bytes().len();
+        let bytes = held_bytes::<T>(&event, &token, &position);
         let content = Mutex::new(EntryContent::Raw(event));
         Self {
             position,
@@ -72,6 +74,34 @@ impl<T: FromDocument> Entry<T> {
     }
 }
 
+/// Two counters before what an `Arc` holds.
+const ARC: usize = 2 * size_of::<usize>();
+/// What the allocator adds to each of the allocations of a change.
+const ALLOCATIONS: usize = 8 * 16;
+/// The change in its ring, and in the order of all; both may have room for as many again.
+const PLACES: usize = 2 * (size_of::<Arc<()>>() + size_of::<(Instant, Arc<()>)>());
+
+fn held_bytes<T: FromDocument>(
+    event: &RawDocumentBuf,
+    token: &ResumeToken,
+    position: &Position,
+) -> usize {
+    let raw = event.as_bytes().len();
+    let token = token.bytes();
+    let decoded = ARC + size_of::<Change<T>>() + token + images_bytes(event) * T::HEAP_PER_BYTE;
+    let entry = ARC + size_of::<Entry<T>>() + token + position.bytes();
+    entry + raw.max(decoded) + Cursor::bytes_max(token) + PLACES + ALLOCATIONS
+}
+
+/// The size of the documents in an event.
+fn images_bytes(event: &RawDocumentBuf) -> usize {
+    let images = ["fullDocument", "fullDocumentBeforeChange"];
+    let documents = images
+        .iter()
+        .filter_map(|name| event.get_document(name).ok());
+    documents.map(|document| document.as_bytes().len()).sum()
+}
+
 /// What subscribers wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Head {
@@ -97,7 +127,7 @@ struct Ring<T> {
     first: u64,
     bytes: usize,
     /// The ring has every change of the topic after this place.
-    floor: Position,
+    floor: Floor,
 }
 
 /// What was taken out of a ring.
@@ -117,7 +147,7 @@ pub(crate) enum Lookup<T> {
 }
 
 impl<T> Topic<T> {
-    pub fn new(key: Bson, floor: Position) -> Self {
+    pub fn new(key: Bson, floor: Floor) -> Self {
         let ring = Ring {
             entries: VecDeque::new(),
             first: 0,
@@ -196,7 +226,7 @@ impl<T> Topic<T> {
     /// The number of the first change after a place; `None` when the ring begins later.
     pub fn number_after(&self, place: &Position) -> Option<u64> {
         let ring = lock(&self.ring);
-        if *place < ring.floor {
+        if !ring.floor.is_reached_at(place) {
             return None;
         }
         Some(
@@ -214,10 +244,18 @@ impl<T> Topic<T> {
     }
 
     /// Where the ring begins, when nothing is in it and nobody reads it.
-    pub fn floor_if_unused(&self) -> Option<Position> {
+    pub fn floor_if_unused(&self) -> Option<Floor> {
         let ring = lock(&self.ring);
         let unused = ring.entries.is_empty() && self.subscribers.load(Ordering::Acquire) == 0;
         unused.then(|| ring.floor.clone())
+    }
+
+    /// Lowers the floor of a ring that has had no change yet, or has all of them, to what is known of the past.
+    pub fn extend_back(&self, from: &Position, past: &Floors) {
+        let mut ring = lock(&self.ring);
+        if matches!(&ring.floor, Floor::At(floor) if floor == from) {
+            ring.floor = past.of(&self.key);
+        }
     }
 
     /// Whether the ring still has the changes that came at this time.
@@ -234,7 +272,7 @@ impl<T> Ring<T> {
         if let Some(entry) = self.entries.pop_front() {
             self.first += 1;
             self.bytes -= entry.bytes;
-            self.floor = entry.position.clone();
+            self.floor = Floor::At(entry.position.clone());
             evicted.count += 1;
             evicted.bytes += entry.bytes;
         }

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::position::Position;
 use crate::{FromDocument, HubMetrics, HubSettings, ResumeToken};
 
+use super::floors::Floors;
 use super::ring::{Entry, Evicted, Head, Topic, lock};
 
 /// All rings of a hub.
@@ -21,8 +22,8 @@ pub(crate) struct Rings<T> {
 
 struct State<T> {
     topics: HashMap<Bson, Arc<Topic<T>>>,
-    /// A topic without a ring has had no change after this place.
-    floor: Position,
+    /// What topics without a ring have had.
+    floors: Floors,
     /// The last place that the stream has shown.
     head: ResumeToken,
     head_position: Position,
@@ -45,13 +46,13 @@ pub(crate) struct Entrance<T> {
 impl<T: FromDocument> Rings<T> {
     /// Rings that will have everything from the events of this time on.
     pub fn new(start: Timestamp, settings: HubSettings, metrics: HubMetrics) -> Self {
-        let floor = Position::before(start);
+        let before = Position::before(start);
         let state = State {
             topics: HashMap::new(),
             head: ResumeToken::before(start),
-            head_position: floor.clone(),
-            lost_before: floor.clone(),
-            floor,
+            head_position: before.clone(),
+            lost_before: before.clone(),
+            floors: Floors::new(before, settings.remembered_topics_max),
             order: VecDeque::new(),
             count: 0,
             bytes: 0,
@@ -74,12 +75,7 @@ impl<T: FromDocument> Rings<T> {
     ) {
         let mut state = lock(&self.state);
         for key in topics {
-            let floor = state.floor.clone();
-            let topic = state
-                .topics
-                .entry(key)
-                .or_insert_with_key(|key| Arc::new(Topic::new(key.clone(), floor)));
-            let topic = topic.clone();
+            let topic = state.topic(key);
             self.push_to(&mut state, &topic, event, token, position);
         }
         self.move_head(state, token, position);
@@ -92,7 +88,7 @@ impl<T: FromDocument> Rings<T> {
         for topic in topics {
             self.push_to(&mut state, &topic, event, token, position);
         }
-        state.floor = state.floor.clone().max(position.clone());
+        state.floors.raise(position);
         self.move_head(state, token, position);
     }
 
@@ -112,12 +108,7 @@ impl<T: FromDocument> Rings<T> {
         if let Some(ended) = state.ended {
             return Err(ended);
         }
-        let floor = state.floor.clone();
-        let topic = state
-            .topics
-            .entry(key.clone())
-            .or_insert_with(|| Arc::new(Topic::new(key.clone(), floor)))
-            .clone();
+        let topic = state.topic(key.clone());
         topic.subscribers.fetch_add(1, Ordering::AcqRel);
         self.metrics.subscribers.inc();
         self.metrics.topics.set(state.topics.len() as i64);
@@ -146,10 +137,26 @@ impl<T: FromDocument> Rings<T> {
     pub fn lose(&self, restart: Timestamp) {
         let mut state = lock(&self.state);
         state.end_all(Head::Lost);
-        state.floor = Position::before(restart);
-        state.lost_before = state.floor.clone();
+        let before = Position::before(restart);
+        state.lost_before = before.clone();
         state.head = ResumeToken::before(restart);
-        state.head_position = state.floor.clone();
+        state.head_position = before.clone();
+        state.floors = Floors::new(before, self.settings.remembered_topics_max);
+        self.publish(&state);
+    }
+
+    /// Adds what `past` knows of the time before the events of `from`, where the hub's own knowledge begins. If the hub
+    /// has forgotten some of it since, there is a gap, and `past` is of no use.
+    pub fn extend_back(&self, from: Timestamp, past: Floors) {
+        let mut state = lock(&self.state);
+        let from = Position::before(from);
+        if *state.floors.base() != from {
+            return;
+        }
+        for topic in state.topics.values() {
+            topic.extend_back(&from, &past);
+        }
+        state.floors.extend_back(past);
         self.publish(&state);
     }
 
@@ -196,10 +203,23 @@ impl<T: FromDocument> Rings<T> {
         self.metrics.topics.set(state.topics.len() as i64);
         self.metrics.ring_bytes.set(state.bytes as i64);
         self.metrics.ring_changes.set(state.count as i64);
+        self.metrics
+            .remembered_topics
+            .set(state.floors.len() as i64);
+        let base = state.floors.base().time.time;
+        let remembered = state.head_position.time.time.saturating_sub(base);
+        self.metrics.remembered_seconds.set(i64::from(remembered));
     }
 }
 
 impl<T> State<T> {
+    /// A topic, with a ring from now on.
+    fn topic(&mut self, key: Bson) -> Arc<Topic<T>> {
+        let floors = &self.floors;
+        let new = |key: &Bson| Arc::new(Topic::new(key.clone(), floors.of(key)));
+        self.topics.entry(key).or_insert_with_key(new).clone()
+    }
+
     /// Takes out what is too old, and the oldest of all while all rings together are too large.
     fn make_room(&mut self, settings: &HubSettings) {
         let now = Instant::now();
@@ -241,7 +261,7 @@ impl<T> State<T> {
             .and_then(|topic| topic.floor_if_unused())
         {
             self.topics.remove(key);
-            self.floor = self.floor.clone().max(floor);
+            self.floors.remember(key, floor);
         }
     }
 

@@ -37,7 +37,10 @@ impl<T: FromDocument> Subscription<T> {
         let phase = match &after {
             None => Phase::InRing(topic.next_number()),
             Some((_, place)) => match topic.number_after(place) {
-                Some(number) => Phase::InRing(number),
+                Some(number) => {
+                    shared.metrics.resumed_in_memory.inc();
+                    Phase::InRing(number)
+                }
                 None => {
                     Phase::CatchingUp(CatchUp::new(shared.clone(), topic.clone(), place.clone()))
                 }

@@ -176,6 +176,7 @@ fn lane_of(age: u32, count: usize) -> usize {
 mod tests {
     use bson::Bson;
 
+    use super::super::super::floors::Floor;
     use super::super::super::ring::Topic;
     use super::super::member::Bounds;
     use super::*;
@@ -194,7 +195,7 @@ mod tests {
     /// Adds one who has been away since this time.
     fn add(lanes: &mut Lanes<()>, time: u32) -> (Arc<Member<()>>, usize) {
         let place = Position::before(at(time));
-        let topic = Arc::new(Topic::new(Bson::Null, place.clone()));
+        let topic = Arc::new(Topic::new(Bson::Null, Floor::At(place.clone())));
         let member = Arc::new(Member::new(topic, place, BOUNDS));
         let seat = Seat {
             turn: member.ask(),

@@ -347,6 +347,7 @@ impl<T> State<T> {
 mod tests {
     use bson::{Bson, RawDocumentBuf, Timestamp};
 
+    use super::super::super::floors::Floor;
     use super::*;
     use crate::ResumeToken;
 
@@ -377,7 +378,7 @@ mod tests {
     #[test]
     fn a_single_change_is_kept_for_whoever_may_be_about_to_take_it() {
         let place = Position::before(at(1));
-        let topic = Arc::new(Topic::new(Bson::Null, place.clone()));
+        let topic = Arc::new(Topic::new(Bson::Null, Floor::At(place.clone())));
         let member: Member<Any> = Member::new(topic, place.clone(), BOUNDS);
         let gauge = Gauge::default();
         let turn = member.ask();

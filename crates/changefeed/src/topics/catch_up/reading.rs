@@ -40,6 +40,10 @@ const FILTER_TOPICS_MAX: usize = 1024;
 const STALL_MAX: Duration = Duration::from_secs(10);
 /// How often a reading looks who may go on in a ring, while there is always more to read.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+/// So many times as long as a look took, the reading goes on before the next one. With many members, looks would
+/// otherwise take all of its time.
+const LOOK_PAUSE_FACTOR: u32 = 10;
+
 /// A reading and its members.
 pub(super) struct Reading<T> {
     shared: Arc<Shared<T>>,
@@ -51,7 +55,9 @@ pub(super) struct Reading<T> {
     allowance: Allowance,
     /// When the server gave its first sign of life.
     began: Option<Instant>,
-    looked: Instant,
+    next_look: Instant,
+    /// Whether somebody may have left since the last look.
+    is_look_due: bool,
 }
 
 impl<T: FromDocument> Reading<T> {
@@ -77,13 +83,19 @@ impl<T: FromDocument> Reading<T> {
             passed: from,
             allowance: Allowance::new(),
             began: None,
-            looked: Instant::now(),
+            next_look: Instant::now(),
+            is_look_due: false,
         }
     }
 
     /// Reads to the end of the reading, and returns when the server has nothing to do for it any more: a
     /// lane never has two readings at the server.
     pub async fn run(mut self) {
+        // What the hub has learned since they came may be enough for some.
+        self.look();
+        if self.members == 0 {
+            return;
+        }
         let metrics = self.shared.metrics.clone();
         metrics.catch_up_readings.inc();
         let keys: Vec<&Bson> = self.topics.keys().collect();
@@ -121,7 +133,7 @@ impl<T: FromDocument> Reading<T> {
     /// Hands over what the stream shows. The members that are left have to ask again.
     async fn read(&mut self, signals: &mut mpsc::Receiver<Signal>) {
         loop {
-            if self.looked.elapsed() >= LOOK_INTERVAL {
+            if Instant::now() >= self.next_look {
                 self.look();
             }
             if self.members == 0 {
@@ -129,11 +141,12 @@ impl<T: FromDocument> Reading<T> {
             }
             let signal = tokio::select! {
                 signal = signals.recv() => signal,
-                // One comes or leaves.
-                () = self.shared.catch_ups.changed(self.lane) => {
-                    self.forget_those_who_left();
+                // One comes or leaves. Thousands may do so in a moment, and a look goes through all members.
+                () = self.shared.catch_ups.changed(self.lane), if !self.is_look_due => {
+                    self.is_look_due = true;
                     continue;
                 }
+                () = tokio::time::sleep_until(self.next_look), if self.is_look_due => continue,
                 () = self.shared.stop.cancelled() => return,
             };
             match signal {
@@ -280,12 +293,15 @@ impl<T: FromDocument> Reading<T> {
 
     /// Moves members into their rings, where they have come so far.
     fn look(&mut self) {
-        self.looked = Instant::now();
+        let began = Instant::now();
+        self.is_look_due = false;
         let passed = &self.passed;
         for seats in self.topics.values_mut() {
             seats.retain(|seat| !has_joined(seat, passed));
         }
         self.count();
+        let pause = (began.elapsed() * LOOK_PAUSE_FACTOR).max(LOOK_INTERVAL);
+        self.next_look = Instant::now() + pause;
     }
 
     fn forget_those_who_left(&mut self) {
