@@ -9,6 +9,9 @@ export const RESYNC_REQUIRED = 'RESYNC_REQUIRED';
 /** The request is malformed, or its cursor cannot be used. */
 export const BAD_USER_INPUT = 'BAD_USER_INPUT';
 
+/** A socket is closed with it by a server that has too much to do ("Try Again Later"). */
+const TRY_AGAIN_LATER = 1013;
+
 /** A server that asks to wait for longer is tried all the same. */
 const LONGEST_WAIT_MS = 60 * 60 * 1_000;
 
@@ -87,7 +90,15 @@ function errorsIn(cause: unknown): readonly GraphqlError[] {
   const errors = Array.isArray(cause) ? cause.filter(isRecord).map(asError) : [];
   if (errors.length > 0) return errors;
   const reason = isRecord(cause) ? (cause.message ?? cause.reason) : cause;
-  return [{ message: typeof reason === 'string' && reason ? reason : 'The connection was lost.' }];
+  const message = typeof reason === 'string' && reason ? reason : 'The connection was lost.';
+  const retryAfter = retryAfterIn(cause);
+  return [{ message, ...(retryAfter > 0 && { extensions: { retryAfter } }) }];
+}
+
+/** After how many seconds a server that closed a socket lets its client come again; 0 where it does not say. */
+export function retryAfterIn(close: unknown): number {
+  if (!isRecord(close) || close.code !== TRY_AGAIN_LATER || typeof close.reason !== 'string') return 0;
+  return Number(/\bretry-after: (\d{1,9})\b/.exec(close.reason)?.[1] ?? 0);
 }
 
 function asError({ message, extensions, ...rest }: Record<string, unknown>): GraphqlError {

@@ -2,6 +2,7 @@
 
 import type { Client, Sink as SocketSink } from 'graphql-ws';
 
+import { retryAfterIn } from './failure.js';
 import type { Transport } from './resume.js';
 
 /** A pong that does not come within this time will not. */
@@ -11,12 +12,15 @@ const CONNECTED_WITHIN_MS = 20_000;
 
 /**
  * The client's socket carries subscriptions. The client keeps its own ways of connecting and of trying again; where it
- * gives up, the subscription itself tries again. With its option `keepAlive`, a network that falls silent is noticed.
+ * gives up, or the server asks to come again later, the subscription itself tries again. With its option `keepAlive`, a network that falls silent is noticed.
  */
 export function graphqlWs(client: Pick<Client, 'on' | 'subscribe' | 'terminate'>): Transport {
   endSilence(client);
   return (request, sink) => {
-    const stopListening = client.on('closed', () => sink.lost());
+    // The client knows nothing of the time that the server asks for: it is told that nobody wants the socket meanwhile.
+    const stopListening = client.on('closed', (event) =>
+      retryAfterIn(event) > 0 ? sink.error(event) : sink.lost(),
+    );
     // graphql-ws makes JSON of the request each time that it sends it, also after a lost connection.
     const toJSON = () => {
       const current = request.toJSON();

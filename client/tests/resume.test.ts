@@ -523,6 +523,55 @@ describe('malformed', () => {
     assert.ok((at[1] ?? 0) - (at[0] ?? 0) >= 1_000, String(at));
   });
 
+  test('the time in the reason of close code 1013 is waited for, before the subscription and during it', async () => {
+    const log = new Log();
+    const at: number[] = [];
+    const tryAgain = (socket: WebSocket) => {
+      at.push(performance.now());
+      socket.close(1013, 'Too many clients come at once: try again later (retry-after: 1)');
+    };
+    server.answer = log.answer;
+    server.refuseSocket = tryAgain;
+    // It would try again at once, and for ever.
+    const client = createClient({
+      url: server.url.replace('http', 'ws'),
+      webSocketImpl: WebSocket,
+      retryAttempts: Number.POSITIVE_INFINITY,
+      shouldRetry: () => true,
+      retryWait: async () => {},
+    });
+    stops.push(() => void client.dispose());
+    const reader = read(graphqlWs(client));
+    await until('a refusal', () => at[0]);
+    server.refuseSocket = undefined;
+    server.webSockets.once('connection', () => at.push(performance.now()));
+    await until('it stands', () => reader.gaps[0]);
+    log.tick();
+    await until('it came', () => reader.heard.includes(1));
+    server.webSockets.clients.forEach(tryAgain);
+    server.webSockets.once('connection', () => at.push(performance.now()));
+    log.tick();
+    await until('it goes on', () => reader.heard.includes(2));
+    assert.deepEqual(reader.heard, ['gap', 1, 2]);
+    assert.equal(at.length, 4, 'no try between');
+    const [first = 0, second = 0, third = 0, fourth = 0] = at;
+    assert.ok(second - first >= 1_000 && fourth - third >= 1_000, String(at));
+    assert.match(reader.waitsFor[0]?.message ?? '', /try again later/);
+  });
+
+  test('a close without a time, or with a time that is none, is not waited for', async () => {
+    const reasons = ['', 'later', 'retry-after: soon', 'retry-after: -1', 'retry-after: 9999999999'];
+    let count = 0;
+    const log = new Log();
+    server.answer = log.answer;
+    server.refuseSocket = (socket) => {
+      socket.close(1013, reasons[count++]);
+      if (count === reasons.length) server.refuseSocket = undefined;
+    };
+    const reader = read(overSocket());
+    await until('it stands', () => reader.gaps[0]);
+  });
+
   test('headers that do not come, or fail, are asked for again', async () => {
     let count = 0;
     const headers = (): Promise<HeadersInit> => {

@@ -34,6 +34,8 @@ export class FakeServer {
   answer: Answer = () => {};
   /** Refuses event streams before they begin. */
   refuse: ((response: ServerResponse) => void) | undefined;
+  /** The same for WebSockets. */
+  refuseSocket: ((socket: WebSocket) => void) | undefined;
   #silent = new WeakSet<WebSocket>();
   #sockets = new Set<Socket>();
 
@@ -86,6 +88,7 @@ export class FakeServer {
   }
 
   #speak(socket: WebSocket, request: IncomingMessage): void {
+    if (this.refuseSocket) return this.refuseSocket(socket);
     const running = new Map<string, Served>();
     const send = (message: object) => {
       if (!this.#silent.has(socket)) socket.send(JSON.stringify(message));
