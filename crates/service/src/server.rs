@@ -17,7 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use socket_outlet::{OutletPlace, ThroughOutlet};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
@@ -39,6 +39,9 @@ const OPERATORS_LIMITS: ConnectionLimits = ConnectionLimits {
 const HTTP2_HEAD_BYTES_MAX: usize = 16 * 1024;
 /// How often a quiet HTTP/2 connection is asked whether it still lives.
 const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(20);
+/// Connections that may wait to be accepted. A crowd comes at once, and whoever finds no room waits for a second or more
+/// before the kernel tries again. The kernel allows no more than `net.core.somaxconn`: 4,096 by default.
+const BACKLOG: u32 = 4_096;
 /// How much longer than the requests the background tasks may take: they may wait for the last request.
 const TASKS_TIME_MORE: Duration = Duration::from_millis(500);
 /// The pause after a failed accept, because the process has no file descriptor left, for example.
@@ -49,9 +52,20 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// # Errors
 /// When the address is taken or not this machine's.
 pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
+    listen(address).with_context(|| {
         format!("cannot listen on {address}: is another process using the port? Choose another one with PORT")
     })
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    // Connections of a process before this one may be left on the port.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// `/health/live` and `/health/ready`, for the public port. `/metrics`, with `pages` below it, is served
@@ -300,4 +314,27 @@ fn too_many_connections() -> String {
          content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpStream};
+
+    use super::*;
+
+    /// More than twice the 128 that the standard library would let wait.
+    const CROWD: usize = 300;
+
+    #[tokio::test]
+    async fn a_crowd_waits_to_be_accepted() {
+        let somaxconn = std::fs::read_to_string("/proc/sys/net/core/somaxconn").expect("Linux");
+        let somaxconn: usize = somaxconn.trim().parse().expect("a number");
+        let listener = bind((Ipv4Addr::LOCALHOST, 0).into()).await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        // Nobody accepts: whoever finds no room is tried again after a second.
+        let limit = Duration::from_millis(900);
+        let connect = |_| TcpStream::connect_timeout(&address, limit).expect("room");
+        let waiting: Vec<TcpStream> = (0..CROWD.min(somaxconn)).map(connect).collect();
+        drop(waiting);
+    }
 }
