@@ -26,6 +26,7 @@ mod web;
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use service::{Lifecycle, telemetry};
@@ -64,7 +65,7 @@ fn start(options: Options) -> anyhow::Result<()> {
         .enable_all()
         .build()?;
     let result = runtime.block_on(async {
-        let lifecycle = Lifecycle::until_signal("stack", run::stop_time_limit())?;
+        let lifecycle = Lifecycle::until_signal("stack", Duration::ZERO, run::stop_time_limit())?;
         run::run(options, lifecycle).await
     });
     runtime.shutdown_background();

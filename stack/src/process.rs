@@ -216,14 +216,18 @@ impl ServiceProcess {
     }
 }
 
-/// How long a service may take to stop: its grace period, and a little more.
+/// How long a service may take to stop: its delay, its grace period, and a little more.
 pub(crate) fn stop_time_limit(settings: &[(&str, String)]) -> Duration {
     let value = |wanted: &str| {
         let own = settings.iter().rev().find(|(name, _)| *name == wanted);
         own.map(|(_, value)| value.clone())
             .or_else(|| std::env::var(wanted).ok())
     };
-    grace(value).saturating_add(STOP_TIME_MORE)
+    let delay = value("SHUTDOWN_DELAY").and_then(|delay| service::duration(&delay).ok());
+    let delay = delay.unwrap_or_default();
+    grace(value)
+        .saturating_add(delay)
+        .saturating_add(STOP_TIME_MORE)
 }
 
 /// The grace period by its setting or, until the next release, by the old name of that. What a service does
@@ -261,5 +265,9 @@ mod tests {
         assert_eq!(limit(&[new]), Duration::from_secs(120));
         assert_eq!(limit(&[old]), Duration::from_secs(7));
         assert_eq!(limit(&[old, new]), Duration::from_secs(120));
+        assert_eq!(
+            limit(&[old, ("SHUTDOWN_DELAY", "5s")]),
+            Duration::from_secs(12)
+        );
     }
 }

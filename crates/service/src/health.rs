@@ -193,8 +193,16 @@ pub(crate) async fn live() -> &'static str {
     "live\n"
 }
 
-pub(crate) async fn ready(health: Health) -> (StatusCode, Json<Readiness>) {
-    let readiness = health.readiness().await;
+/// A service that `is_leaving` is not ready, whatever the checks say.
+pub(crate) async fn ready(health: Health, is_leaving: bool) -> (StatusCode, Json<Readiness>) {
+    let mut readiness = health.readiness().await;
+    if is_leaving {
+        readiness.status = "not ready";
+        readiness.checks.push(CheckResult {
+            name: "shutdown",
+            status: "the service is shutting down".to_owned(),
+        });
+    }
     let code = if readiness.status == "ready" {
         StatusCode::OK
     } else {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use futures_util::FutureExt;
@@ -19,13 +19,21 @@ use crate::telemetry;
 
 /// The exit code of a process that was interrupted while it shut down, as shells have it: 128 + SIGINT.
 const EXIT_INTERRUPTED: i32 = 130;
+/// The exit code of a process that was terminated while it shut down: 128 + SIGTERM.
+const EXIT_TERMINATED: i32 = 143;
+/// A second SIGTERM within this time is the same one: some supervisors send it to a process and to its group.
+const SAME_SIGNAL_TIME: Duration = Duration::from_secs(1);
 /// The exit code of a process that did not end in time.
 const EXIT_ABANDONED: i32 = 1;
 
 /// Shutdown and background tasks of one process, or of one service in a test. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Lifecycle {
+    /// Cancelled with the shutdown at the latest.
+    leaving: CancellationToken,
     shutdown: CancellationToken,
+    /// Cancelled when nothing is served any more.
+    served: CancellationToken,
     tasks: TaskTracker,
     failure: Arc<Mutex<Option<anyhow::Error>>>,
     is_serving: Arc<AtomicBool>,
@@ -38,18 +46,22 @@ impl Lifecycle {
         Self::default()
     }
 
-    /// A lifecycle that also ends at SIGINT or SIGTERM. A second SIGINT, from a person who does not want
-    /// to wait, ends the process at once. A process that still runs `limit` after the shutdown began is
-    /// ended with exit code 1 and a logged reason, whatever hangs in it. `name` is the program's.
+    /// A lifecycle that also ends at SIGINT, or `delay` after SIGTERM: see [`Lifecycle::leave`]. A second signal, from
+    /// somebody who does not want to wait, ends the process at once. A process that still runs `limit` after the
+    /// shutdown began is ended with exit code 1 and a logged reason, whatever hangs in it. `name` is the program's.
     ///
     /// A thread of its own does this: it works while every thread of the runtime is busy or blocked.
     /// It also catches SIGXFSZ, by which a log file at the limit of file sizes would kill the process.
     ///
     /// # Errors
     /// When the thread cannot be started or the signal handlers cannot be installed.
-    pub fn until_signal(name: &'static str, limit: Duration) -> anyhow::Result<Self> {
+    pub fn until_signal(
+        name: &'static str,
+        delay: Duration,
+        limit: Duration,
+    ) -> anyhow::Result<Self> {
         let lifecycle = Self::new();
-        let shutdown = lifecycle.shutdown.clone();
+        let life = lifecycle.clone();
         let (installed, result) = std::sync::mpsc::sync_channel(1);
         std::thread::Builder::new()
             .name("signals".to_owned())
@@ -65,7 +77,10 @@ impl Lifecycle {
                     match Signals::install() {
                         Ok(signals) => {
                             let _ = installed.send(Ok(()));
-                            tokio::join!(signals.heed(&shutdown), enforce(name, &shutdown, limit));
+                            tokio::join!(
+                                signals.heed(&life, delay),
+                                enforce(name, &life.shutdown, limit)
+                            );
                         }
                         Err(error) => drop(installed.send(Err(error))),
                     }
@@ -86,7 +101,38 @@ impl Lifecycle {
 
     /// Begins the shutdown: everything that watches [`Lifecycle::shutdown`] finishes its work.
     pub fn end(&self) {
+        self.leaving.cancel();
         self.shutdown.cancel();
+    }
+
+    /// Reports that the service is not ready any more, and serves on for `delay`: so long load balancers may take to
+    /// send it nothing more. Then begins the shutdown. Without anything to serve, it begins at once.
+    pub async fn leave(&self, delay: Duration) {
+        self.leaving.cancel();
+        if self.is_serving() && !delay.is_zero() {
+            let shutdown = self.shutdown.cancelled();
+            let _ = tokio::time::timeout(delay, shutdown).await;
+        }
+        self.end();
+    }
+
+    /// Whether the service should get no more requests.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.is_cancelled()
+    }
+
+    /// Runs a task until nothing is served any more: it may be of use while everything else shuts down. An error or a
+    /// panic before the shutdown ends the process with that reason.
+    pub(crate) fn spawn_until_served<F>(&self, name: &'static str, task: F)
+    where
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        tokio::spawn(self.watched(name, task.boxed()));
+    }
+
+    /// Cancelled when nothing is served any more, which is after the shutdown.
+    pub(crate) fn served(&self) -> &CancellationToken {
+        &self.served
     }
 
     /// Notes that requests are served from now on. Until then, a shutdown has no grace period.
@@ -125,8 +171,17 @@ impl Lifecycle {
 
     /// [`Lifecycle::spawn`] without type parameters: so tokio's part is compiled once, and not for each task.
     fn spawn_boxed(&self, name: &'static str, task: BoxFuture<'static, anyhow::Result<()>>) {
+        self.tasks.spawn(self.watched(name, task));
+    }
+
+    /// A task whose failure ends the process.
+    fn watched(
+        &self,
+        name: &'static str,
+        task: BoxFuture<'static, anyhow::Result<()>>,
+    ) -> impl Future<Output = ()> + Send + 'static {
         let lifecycle = self.clone();
-        self.tasks.spawn(async move {
+        async move {
             let reason = match AssertUnwindSafe(task).catch_unwind().await {
                 Ok(Ok(())) if lifecycle.shutdown.is_cancelled() => return,
                 Ok(Ok(())) => anyhow::anyhow!("{name} ended before the shutdown"),
@@ -134,7 +189,7 @@ impl Lifecycle {
                 Err(_) => anyhow::anyhow!("{name} panicked"),
             };
             lifecycle.fail(reason);
-        });
+        }
     }
 
     /// Waits for the background tasks, and returns the first failure among them.
@@ -164,7 +219,7 @@ impl Lifecycle {
             "a background task failed, shutting down"
         );
         self.lock_failure().get_or_insert(reason);
-        self.shutdown.cancel();
+        self.end();
     }
 
     fn lock_failure(&self) -> std::sync::MutexGuard<'_, Option<anyhow::Error>> {
@@ -191,19 +246,45 @@ impl Signals {
         })
     }
 
-    /// Begins the shutdown at the first signal, and ends the process at a second SIGINT.
-    async fn heed(mut self, shutdown: &CancellationToken) {
-        let name = tokio::select! {
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.terminate.recv() => "SIGTERM",
+    /// Begins the shutdown at the first signal, and ends the process at a second one.
+    async fn heed(mut self, lifecycle: &Lifecycle, delay: Duration) {
+        let began = tokio::select! {
+            _ = self.interrupt.recv() => {
+                tracing::info!(signal = "SIGINT", "shutting down");
+                // A person waits.
+                lifecycle.end();
+                Instant::now()
+            }
+            _ = self.terminate.recv() => {
+                tracing::info!(signal = "SIGTERM", delay_ms = delay.as_millis(), "shutting down");
+                Instant::now()
+            }
         };
-        tracing::info!(signal = name, "shutting down");
-        shutdown.cancel();
-        // Not at a second SIGTERM: some supervisors send it to a process and to its group.
-        self.interrupt.recv().await;
-        tracing::warn!("interrupted again, exiting without waiting for running requests");
+        let leaving = async {
+            lifecycle.leave(delay).await;
+            std::future::pending().await
+        };
+        let code = tokio::select! {
+            code = self.second(began) => code,
+            code = leaving => code,
+        };
+        tracing::warn!("signalled again, exiting without waiting for running requests");
         telemetry::flush();
-        std::process::exit(EXIT_INTERRUPTED);
+        std::process::exit(code);
+    }
+
+    /// Waits for a second signal, which ends the process.
+    async fn second(&mut self, began: Instant) -> i32 {
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => return EXIT_INTERRUPTED,
+                _ = self.terminate.recv() => {
+                    if began.elapsed() >= SAME_SIGNAL_TIME {
+                        return EXIT_TERMINATED;
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -237,6 +318,40 @@ mod tests {
         lifecycle.spawn("feed", async { panic!("boom") });
         let reason = lifecycle.finish().await.expect_err("a failure");
         assert_eq!(reason.to_string(), "feed panicked");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_serves_goes_on_for_the_delay_and_what_does_not_ends_at_once() {
+        let delay = Duration::from_secs(5);
+        for (serves, expected) in [(true, delay), (false, Duration::ZERO)] {
+            let lifecycle = Lifecycle::new();
+            if serves {
+                lifecycle.serve();
+            }
+            let began = tokio::time::Instant::now();
+            let leaving = async {
+                lifecycle.leave(delay).await;
+                began.elapsed()
+            };
+            let seen = async {
+                tokio::task::yield_now().await;
+                (lifecycle.is_leaving(), lifecycle.shutdown().is_cancelled())
+            };
+            let (took, seen) = tokio::join!(leaving, seen);
+            assert_eq!((took, seen), (expected, (true, !serves)));
+            assert!(lifecycle.shutdown().is_cancelled());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fault_does_not_wait_for_the_delay() {
+        let lifecycle = Lifecycle::new();
+        lifecycle.serve();
+        let began = tokio::time::Instant::now();
+        let leaving = lifecycle.leave(Duration::from_secs(60));
+        let fault = async { lifecycle.fail(anyhow::anyhow!("boom")) };
+        tokio::join!(leaving, fault);
+        assert_eq!(began.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test]

@@ -81,10 +81,11 @@ pub async fn operations_routes(
     pages: Router,
     lifecycle: &Lifecycle,
 ) -> anyhow::Result<Router> {
-    let (health, metrics) = (health.clone(), metrics.clone());
+    let (health, metrics, life) = (health.clone(), metrics.clone(), lifecycle.clone());
+    let ready = move || health::ready(health.clone(), life.is_leaving());
     let public = Router::new()
         .route("/health/live", get(health::live))
-        .route("/health/ready", get(move || health::ready(health.clone())));
+        .route("/health/ready", get(ready));
     let pages = pages.route("/metrics", get(move || async move { metrics.render() }));
     let Some(port) = settings.operations_port else {
         return Ok(match settings.development {
@@ -93,19 +94,20 @@ pub async fn operations_routes(
         });
     };
     let address = SocketAddr::new(settings.host, port);
-    let listener = TcpListener::bind(address).await.with_context(|| {
+    let listener = listen(address).with_context(|| {
         format!("cannot listen on {address} for metrics: choose another port with OPERATIONS_PORT")
     })?;
     let address = listener.local_addr()?;
     tracing::info!(%address, "metrics are served");
     lifecycle.serve_operations(address);
-    let shutdown = lifecycle.shutdown().clone();
+    let served = lifecycle.served().clone();
     let limits = settings.serve_limits();
-    lifecycle.spawn("operations server", async move {
+    // The metrics show how far a shutdown is.
+    lifecycle.spawn_until_served("operations server", async move {
         let connections = Connections::new(OPERATORS_LIMITS, None);
-        // A reader of the last metrics at a shutdown may be cut off.
+        // A reader of the last metrics may be cut off.
         let make = with_peer(pages);
-        drop(accept(listener, make, &shutdown, limits, connections).await);
+        drop(accept(listener, make, &served, limits, connections).await);
         Ok(())
     });
     Ok(public)
@@ -187,7 +189,9 @@ pub async fn serve_within(
             "some requests did not finish in time and were dropped"
         );
     }
-    match timeout_at(deadline + TASKS_TIME_MORE, lifecycle.finish()).await {
+    let finished = timeout_at(deadline + TASKS_TIME_MORE, lifecycle.finish()).await;
+    lifecycle.served().cancel();
+    match finished {
         Ok(result) => result,
         Err(_) => anyhow::bail!(
             "the background tasks did not stop within {} s",
@@ -196,7 +200,7 @@ pub async fn serve_within(
     }
 }
 
-/// Serves each connection until `shutdown`, and returns those that are left.
+/// Serves each connection until `shutdown`, and returns those that are left. The port is free then.
 ///
 /// A function that returns a boxed future, because an `async fn` is compiled again in each crate that awaits it.
 fn accept<'a>(

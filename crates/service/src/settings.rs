@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use clap::builder::{BoolishValueParser, RangedU64ValueParser};
 
-use crate::settings_parser::{duration, duration_from};
+use crate::settings_parser::{duration, duration_from, duration_up_to};
 use crate::{ConnectionLimits, ServeLimits, WriteLimits};
 
 /// A client that reads nothing for this long is disconnected, unless the binary has a setting for it.
 const WRITE_TIME_LIMIT: Duration = Duration::from_secs(30);
+
+/// A longer delay would be a mistake: nothing waits for so long.
+const SHUTDOWN_DELAY_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -46,10 +49,15 @@ pub struct Settings {
     /// Write the log events that this filter selects, in tracing's syntax: `info`, or `warn,gateway=debug`.
     #[arg(long, env = "LOG", default_value = "info")]
     pub log: String,
-    /// Give running requests and background tasks this long to finish at a shutdown. The default is below the
-    /// 30 s that Kubernetes allows.
+    /// Give running requests and background tasks this long to finish at a shutdown. Open WebSockets and event streams
+    /// are ended one after the other within four fifths of it. The default is below the 30 s that Kubernetes allows.
     #[arg(long, env = "SHUTDOWN_GRACE", alias = "shutdown-grace-seconds", default_value = "10s", value_parser = duration)]
     pub shutdown_grace: Duration,
+    /// After SIGTERM, serve on for this long, and only report at `/health/ready` that the service is not ready. Only then
+    /// does the shutdown begin, and its grace period. Set it to what your load balancer takes to send nothing more: in
+    /// Kubernetes about 5s. By default the shutdown begins at once.
+    #[arg(long, env = "SHUTDOWN_DELAY", default_value = "0s", value_parser = duration_up_to(SHUTDOWN_DELAY_MAX))]
+    pub shutdown_delay: Duration,
     /// Limit the number of open client connections, WebSockets included. The limit of open files, less 256,
     /// also applies.
     #[arg(long, env = "CONNECTIONS_MAX", default_value_t = 10_000, value_parser = at_least_one)]

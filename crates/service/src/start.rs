@@ -73,7 +73,11 @@ fn start_service(
             .build()?;
         let result = runtime.block_on(async {
             // Before the service is announced, because then it may be signalled.
-            let lifecycle = Lifecycle::until_signal(name, grace + RETURN_TIME + EXIT_TIME)?;
+            let lifecycle = Lifecycle::until_signal(
+                name,
+                shared.shutdown_delay,
+                grace + RETURN_TIME + EXIT_TIME,
+            )?;
             let listener = server::bind(shared.address(default_port)).await?;
             let address = listener.local_addr()?;
             tracing::info!(service = name, %address, "listening");

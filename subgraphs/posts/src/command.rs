@@ -42,7 +42,11 @@ fn start(config: &Config, old_names: OldNames) -> anyhow::Result<()> {
         .enable_all()
         .build()?;
     let done = runtime.block_on(async {
-        let lifecycle = Lifecycle::until_signal("posts", config.subgraph.service.shutdown_grace)?;
+        let lifecycle = Lifecycle::until_signal(
+            "posts",
+            Duration::ZERO,
+            config.subgraph.service.shutdown_grace,
+        )?;
         let interrupted = || anyhow::anyhow!("interrupted before it was done");
         let projector = tokio::select! {
             joined = join(config) => joined?,

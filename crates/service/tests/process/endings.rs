@@ -1,10 +1,12 @@
 //! How a process ends, and with which exit code.
 
+use std::time::{Duration, Instant};
+
 use rustix::process::Signal;
 
 use crate::process::{Process, fetch};
 use crate::talkative::talkative;
-use crate::{play, serve};
+use crate::{LIMIT, play, serve};
 
 #[test]
 fn a_background_task_that_dies_ends_the_process_with_its_reason_in_the_log() {
@@ -116,5 +118,58 @@ fn a_service_that_is_told_to_end_before_it_serves_ends_at_once() {
     );
     process.address();
     process.signal(Signal::TERM);
+    assert_eq!(process.end().code(), Some(0));
+}
+
+#[test]
+fn a_service_that_is_asked_to_leave_serves_on_and_a_second_request_ends_it() {
+    play(talkative);
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let mut process = Process::start(
+            a_service_that_is_asked_to_leave_serves_on_and_a_second_request_ends_it,
+            &[("SHUTDOWN_DELAY", "1h")],
+        );
+        let address = process.address();
+        assert!(fetch(address, "/health/ready").contains(r#""status":"ready""#));
+        process.signal(Signal::TERM);
+        process.logged("shutting down");
+        let ready = fetch(address, "/health/ready");
+        assert!(ready.contains("the service is shutting down"), "{ready}");
+        assert_eq!(fetch(address, "/health/live"), "live\n");
+        // Two that come together are one: some supervisors send them to a process and to its group.
+        process.signal(Signal::TERM);
+        assert_eq!(fetch(address, "/panic"), "caught");
+        let began = Instant::now();
+        while began.elapsed() < LIMIT && !process.has_ended() {
+            process.signal(signal);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(process.end().code(), Some(code));
+    }
+}
+
+#[test]
+fn a_service_that_is_asked_to_leave_ends_after_its_delay() {
+    play(talkative);
+    let mut process = Process::start(
+        a_service_that_is_asked_to_leave_ends_after_its_delay,
+        &[("SHUTDOWN_DELAY", "300ms")],
+    );
+    process.address();
+    let began = Instant::now();
+    process.signal(Signal::TERM);
+    assert_eq!(process.end().code(), Some(0));
+    assert!(began.elapsed() >= Duration::from_millis(300));
+}
+
+#[test]
+fn a_person_who_interrupts_waits_for_no_delay() {
+    play(talkative);
+    let mut process = Process::start(
+        a_person_who_interrupts_waits_for_no_delay,
+        &[("SHUTDOWN_DELAY", "1h")],
+    );
+    process.address();
+    process.signal(Signal::INT);
     assert_eq!(process.end().code(), Some(0));
 }

@@ -97,6 +97,10 @@ impl Process {
         kill_process(pid, signal).expect("a running process");
     }
 
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("its state").is_some()
+    }
+
     pub fn end(&mut self) -> ExitStatus {
         let deadline = Instant::now() + LIMIT;
         loop {
