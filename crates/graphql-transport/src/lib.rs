@@ -21,6 +21,7 @@
 //! | `isolation` | deadline, panic isolation and counters around each request | |
 //! | [`counted`] | a stream whose reads are counted, for bounds on what is not whole yet | |
 //! | `in_flight` | bounds on unfinished request bodies and on answers that are not taken | |
+//! | `drain` | when each live client is told of a shutdown | |
 //! | `trusted_proxies` | the address of a client behind proxies | |
 //! | [`turns`] | the tasks of each client take turns at the processors | |
 //!
@@ -41,6 +42,7 @@ pub mod code;
 pub mod counted;
 pub mod delivery;
 mod direct_sender;
+mod drain;
 pub mod event;
 pub mod http;
 mod in_flight;

@@ -58,6 +58,7 @@ struct OneTransport {
     refused: Counter,
     subscribed: Counter,
     clients: Gauge,
+    drained: Counter,
     latency: Histogram,
 }
 
@@ -73,6 +74,11 @@ impl OneTransport {
             "live_clients",
             "Open connections that wait for events, by transport",
             Family::<ByTransport, Gauge>::default(),
+        );
+        let drained = named.add(
+            "drained_clients",
+            "Connections that waited for events and were told to come back, because the service restarts, by transport",
+            Family::<ByTransport, Counter>::default(),
         );
         let buckets: fn() -> Histogram = || Histogram::new(exponential_buckets(0.0005, 2.0, 16));
         let latency = named.add(
@@ -96,6 +102,7 @@ impl OneTransport {
                 refused: by("refused"),
                 subscribed: by("subscribed"),
                 clients: clients.get_or_create_owned(&ByTransport { transport }),
+                drained: drained.get_or_create_owned(&ByTransport { transport }),
                 latency: latency.get_or_create_owned(&ByTransport { transport }),
             }
         })
@@ -217,9 +224,11 @@ impl TransportMetrics {
         self.of(transport).subscribed.inc();
     }
 
-    /// Counts a client that waits for events, until the guard is dropped.
-    pub fn client(&self, transport: Transport) -> GaugeGuard {
-        GaugeGuard::new(&self.of(transport).clients)
+    /// Counts a client that waits for events, until the guard is dropped; with what counts it when it is told of a
+    /// shutdown.
+    pub(crate) fn live_client(&self, transport: Transport) -> (GaugeGuard, Counter) {
+        let counters = self.of(transport);
+        (GaugeGuard::new(&counters.clients), counters.drained.clone())
     }
 
     fn of(&self, transport: Transport) -> &OneTransport {

@@ -10,10 +10,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     client_key::ClientKey,
     code::{Code, Refusal},
+    drain::{Drain, LiveClient},
     event::EventStream,
     in_flight::{InFlight, Share},
     isolation,
-    metrics::TransportMetrics,
+    metrics::{Transport, TransportMetrics},
     request::{Admitted, ClientContext, GraphqlRequest, NotAdmitted},
     response::GraphqlResponse,
     settings::Settings,
@@ -107,10 +108,13 @@ pub struct Serving {
     pub settings: Settings,
     /// What the transports count; the service may add to it.
     pub metrics: Arc<TransportMetrics>,
-    /// Cancelled at shutdown: running operations then have [`Settings::grace`] to end.
+    /// Cancelled at shutdown: running operations then have [`Settings::grace`] to end, and live clients are told to come
+    /// back one after the other.
     pub shutdown: CancellationToken,
     /// Turns of clients at the processors. A service polls what it spawns for a client in them, too.
     pub turns: Turns,
+    /// When live clients are told of the shutdown.
+    pub(crate) drain: Drain,
     /// The tasks of open WebSockets.
     pub(crate) sockets: TaskTracker,
     /// Request bodies on the way.
@@ -129,6 +133,7 @@ impl Serving {
         Self {
             bodies: InFlight::bodies(&settings.http, metrics.unfinished_body_bytes.clone()),
             answers: InFlight::answers(&settings.http, metrics.untaken_answer_bytes.clone()),
+            drain: Drain::new(shutdown.clone(), settings.grace),
             turns: Turns::new(settings.tasks_per_client_max, metrics.waiting_tasks.clone()),
             settings,
             metrics,
@@ -158,6 +163,12 @@ impl Serving {
             )
         })?;
         Ok(Some(AnswerRoom(share)))
+    }
+
+    /// Counts a client that waits for events until what is returned is dropped, and says when it is told of a shutdown.
+    pub(crate) fn live_client(&self, transport: Transport) -> LiveClient {
+        let (counted, drained) = self.metrics.live_client(transport);
+        self.drain.client(counted, drained)
     }
 
     /// Waits for the shutdown and then until all WebSockets have closed, for a little more than the

@@ -15,7 +15,7 @@ use tokio::{
 use crate::{
     code::{Code, Refusal},
     event::{Event, EventStream},
-    metrics::{GaugeGuard, Transport},
+    metrics::Transport,
     service::{Outcome, Service},
 };
 
@@ -35,7 +35,7 @@ pub(crate) trait Framing: Send + 'static {
     fn close() -> Bytes;
 }
 
-/// Answers with a stream that stays open until the subscription ends. A shutdown cuts it without the
+/// Answers with a stream that stays open until the subscription ends. A shutdown ends it between two events, without the
 /// closing words, so that clients come back.
 pub(crate) fn respond<F: Framing, S: Service>(service: &Arc<S>, outcome: Outcome) -> Response {
     let (events, headers): (EventStream, HeaderMap) = match outcome {
@@ -109,15 +109,15 @@ fn frames<F: Framing, S: Service>(
     events: EventStream,
 ) -> impl Stream<Item = Bytes> + Send + use<F, S> {
     let serving = service.serving();
+    let client = serving.live_client(F::TRANSPORT);
     let state = Frames {
         events: Some(events),
         keep_alive: keep_alive(serving.settings.keep_alive),
         deliveries: serving.metrics.deliveries.clone(),
-        _client: serving.metrics.client(F::TRANSPORT),
     };
     stream::once(async { F::open() })
         .chain(stream::unfold(state, Frames::next::<F>))
-        .take_until(serving.shutdown.clone().cancelled_owned())
+        .take_until(Box::pin(async move { client.turn().await }))
 }
 
 struct Frames {
@@ -125,7 +125,6 @@ struct Frames {
     events: Option<EventStream>,
     keep_alive: Interval,
     deliveries: Counter,
-    _client: GaugeGuard,
 }
 
 impl Frames {

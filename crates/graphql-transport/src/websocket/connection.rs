@@ -23,6 +23,7 @@ use super::{
 use crate::{
     client_key::ClientKey,
     code::{Code, Refusal},
+    drain::LiveClient,
     event::Event,
     http::request_json,
     isolation,
@@ -114,14 +115,14 @@ impl<S: Service> ClientConnection<S> {
 
     /// Serves it to its end, if its client offered the subprotocol.
     pub(super) async fn run(mut self: Box<Self>, is_offered: bool) {
-        let _client = self.serving().metrics.client(Transport::WebSocket);
         let end = if !is_offered {
             End::Close(Close::SubprotocolNotAcceptable)
         } else {
+            let client = self.serving().live_client(Transport::WebSocket);
             let service = Arc::clone(&self.service);
             let ended = {
                 // Pinned here: a move would be another place for all that it may ever hold.
-                let work = pin!(self.until_end());
+                let work = pin!(self.until_end(&client));
                 isolation::caught(&service.serving().metrics, work).await
             };
             match ended {
@@ -156,17 +157,16 @@ impl<S: Service> ClientConnection<S> {
         self.service.serving()
     }
 
-    async fn until_end(&mut self) -> End {
-        match self.serve().await {
+    async fn until_end(&mut self, client: &LiveClient) -> End {
+        match self.serve(client).await {
             Ok(()) => End::Drain(Close::Restarting),
             Err(end) => end,
         }
     }
 
-    /// Reads messages and writes results until shutdown.
-    async fn serve(&mut self) -> Result<(), End> {
+    /// Reads messages and writes results until shutdown, and on until the client's turn comes.
+    async fn serve(&mut self, client: &LiveClient) -> Result<(), End> {
         let limits = self.serving().settings.websocket.clone();
-        let shutdown = self.serving().shutdown.clone();
         let init_deadline = Instant::now() + limits.ws_init_timeout;
         let mut pings = interval_at(
             Instant::now() + limits.ws_ping_interval,
@@ -183,17 +183,23 @@ impl<S: Service> ClientConnection<S> {
                 () = sleep_until(init_deadline), if !self.acknowledged && self.admission.is_none() => {
                     return Err(End::Close(Close::InitialisationTimeout));
                 }
-                () = shutdown.cancelled() => return Ok(()),
+                () = client.turn() => return Ok(()),
             }
         }
     }
 
-    /// Lets queries and mutations end before the close, for at most the grace period. Subscriptions get no
+    /// Lets queries and mutations end before the close, for at most the grace period, or what is left of it. Subscriptions get no
     /// `complete`: for them the close is an interruption. Those whose client's token has ended say first where
     /// to resume. The client's messages are not read any more.
     async fn drain(&mut self, close: Close) -> End {
-        let grace = self.serving().settings.grace;
-        let deadline = Instant::now() + grace;
+        let serving = self.serving();
+        let now = Instant::now();
+        let deadline = now + serving.settings.grace;
+        let deadline = serving
+            .drain
+            .deadline()
+            .map_or(deadline, |end| end.min(deadline));
+        let grace = deadline.saturating_duration_since(now);
         // Nothing is begun directly from here on.
         self.client.close_outlet();
         if let Err(end) = self.finish_rest(grace).await {

@@ -1,0 +1,221 @@
+//! When each live client is told to come back: at a shutdown one after the other, over most of the grace period.
+//!
+//! Clients that are all told at once come back at once, to the instances that are left. So each WebSocket and each event
+//! stream is served until its turn comes.
+
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use prometheus_client::metrics::counter::Counter;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::GaugeGuard;
+
+/// The share of the grace period in which clients are told: the rest is for the last ones to close.
+const TOLD_SHARE: f64 = 0.8;
+/// A few clients are no crowd: nobody waits longer than this between two of them.
+const PAUSE_MAX: Duration = Duration::from_millis(100);
+
+/// The live clients of a process, and their end. Clones share them.
+#[derive(Clone, Debug)]
+pub(crate) struct Drain {
+    shutdown: CancellationToken,
+    grace: Duration,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    live: AtomicU32,
+    turns: AtomicU32,
+    begun: OnceLock<Begun>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Begun {
+    at: Instant,
+    /// Between two clients.
+    pause: Duration,
+}
+
+/// A live client, until dropped.
+pub(crate) struct LiveClient {
+    drain: Drain,
+    /// When it is told, once that is known.
+    turn: OnceLock<Instant>,
+    /// It came after the shutdown had begun.
+    is_late: bool,
+    drained: Counter,
+    _counted: GaugeGuard,
+}
+
+impl Drain {
+    pub(crate) fn new(shutdown: CancellationToken, grace: Duration) -> Self {
+        Self {
+            shutdown,
+            grace,
+            shared: Arc::default(),
+        }
+    }
+
+    /// A client from now on. `drained` counts it when it is told.
+    pub(crate) fn client(&self, counted: GaugeGuard, drained: Counter) -> LiveClient {
+        self.shared.live.fetch_add(1, Ordering::Relaxed);
+        LiveClient {
+            is_late: self.shutdown.is_cancelled(),
+            drain: self.clone(),
+            turn: OnceLock::new(),
+            drained,
+            _counted: counted,
+        }
+    }
+
+    /// The end of the grace period, if a shutdown has begun.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.shutdown
+            .is_cancelled()
+            .then(|| self.begun().at + self.grace)
+    }
+
+    fn begun(&self) -> Begun {
+        *self.shared.begun.get_or_init(|| {
+            let clients = self.shared.live.load(Ordering::Relaxed).max(1);
+            let pause = self.grace.mul_f64(TOLD_SHARE) / clients;
+            Begun {
+                at: Instant::now(),
+                pause: pause.min(PAUSE_MAX),
+            }
+        })
+    }
+
+    fn next_turn(&self) -> Instant {
+        let begun = self.begun();
+        let turn = self.shared.turns.fetch_add(1, Ordering::Relaxed);
+        begun.at + begun.pause * turn
+    }
+}
+
+impl LiveClient {
+    /// Waits for the shutdown, and then for the client's turn. May be dropped and called again.
+    pub(crate) async fn turn(&self) {
+        self.drain.shutdown.cancelled().await;
+        if !self.is_late {
+            let turn = *self.turn.get_or_init(|| self.drain.next_turn());
+            // In a place of its own: a quiet client would keep it.
+            Box::pin(sleep_until(turn)).await;
+        }
+        self.drained.inc();
+    }
+}
+
+impl Drop for LiveClient {
+    fn drop(&mut self) {
+        self.drain.shared.live.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::join_all;
+    use prometheus_client::metrics::gauge::Gauge;
+
+    use super::*;
+
+    struct Crowd {
+        drain: Drain,
+        drained: Counter,
+        live: Gauge,
+    }
+
+    impl Crowd {
+        fn new(grace: Duration) -> Self {
+            Self {
+                drain: Drain::new(CancellationToken::new(), grace),
+                drained: Counter::default(),
+                live: Gauge::default(),
+            }
+        }
+
+        fn client(&self) -> LiveClient {
+            let counted = GaugeGuard::new(&self.live);
+            self.drain.client(counted, self.drained.clone())
+        }
+
+        /// When each of so many clients is told, after the shutdown.
+        async fn told(&self, clients: u64) -> Vec<Duration> {
+            let clients: Vec<_> = (0..clients).map(|_| self.client()).collect();
+            self.drain.shutdown.cancel();
+            let began = Instant::now();
+            let told = clients.iter().map(|client| async {
+                client.turn().await;
+                began.elapsed()
+            });
+            join_all(told).await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_crowd_is_told_evenly_over_the_grace_period() {
+        let grace = Duration::from_secs(10);
+        let crowd = Crowd::new(grace);
+        let mut told = crowd.told(1_000).await;
+        told.sort();
+        let (first, last) = (told[0], told[999]);
+        assert!(first < Duration::from_millis(10), "{first:?}");
+        assert!(
+            last > grace.mul_f64(0.79) && last <= grace.mul_f64(0.8),
+            "{last:?}"
+        );
+        // As many in each second, but for the one in which a timer's tick falls.
+        for second in 0..8 {
+            let is_in = |told: &&Duration| told.as_secs() == second;
+            let count = told.iter().filter(is_in).count();
+            assert!((124..=126).contains(&count), "{count} in second {second}");
+        }
+        assert_eq!((crowd.drained.get(), crowd.live.get()), (1_000, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_few_clients_keep_nobody_waiting() {
+        let told = Crowd::new(Duration::from_secs(3_600)).told(3).await;
+        assert!(
+            told.iter()
+                .all(|told| *told <= 2 * PAUSE_MAX + PAUSE_MAX / 10),
+            "{told:?}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_grace_period_all_are_told_at_once() {
+        let told = Crowd::new(Duration::ZERO).told(1_000).await;
+        assert!(told.iter().all(Duration::is_zero));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_asks_again_keeps_its_turn_and_one_that_is_late_has_none() {
+        let crowd = Crowd::new(Duration::from_secs(10));
+        let clients = [crowd.client(), crowd.client()];
+        crowd.drain.shutdown.cancel();
+        let began = Instant::now();
+        clients[0].turn().await;
+        for _ in 0..5 {
+            // As a connection does when something else happens first.
+            let dropped = tokio::time::timeout(Duration::from_millis(10), clients[1].turn());
+            assert!(dropped.await.is_err());
+        }
+        crowd.client().turn().await;
+        assert_eq!(began.elapsed().as_millis(), 50);
+        clients[1].turn().await;
+        assert_eq!(began.elapsed(), PAUSE_MAX);
+        assert_eq!(
+            crowd.drain.deadline(),
+            Some(began + Duration::from_secs(10))
+        );
+    }
+}
