@@ -10,6 +10,7 @@
 //! | [`edge`] | the gateway as a service of `graphql_transport`; pages, GraphiQL |
 //! | [`pipeline`] | the request pipeline |
 //! | [`gateway`] | what all requests share; loading a new supergraph |
+//! | [`admission`] | how many live clients are admitted in a time |
 //! | [`rate_limit`] | how much cost each client may ask for in a time |
 //! | [`subscriptions`] | one upstream subscription for all clients with the same one |
 //! | [`execute`] | executing a prepared operation, up to the bytes of its response |
@@ -30,6 +31,7 @@
 //! No module uses one that is above it in this list. To add a setting, add a field with its
 //! environment variable to [`config`].
 
+pub mod admission;
 pub mod authorization;
 pub mod coerce;
 mod command;

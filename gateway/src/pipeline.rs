@@ -8,6 +8,7 @@ use graphql_transport::{
 };
 
 use crate::{
+    admission::Admission,
     authorization::Claims,
     coerce::{self, Variables},
     error::{Code, RequestError},
@@ -81,6 +82,11 @@ async fn answer(
     if prepared.kind() == OperationKind::Subscription {
         let delivery = Delivery::of(request.extensions.as_deref(), &client.headers)
             .map_err(|refusal| RequestError::new(refusal.code, refusal.message))?;
+        // A WebSocket was admitted with its connection.
+        if client.socket.is_none() {
+            let admitted = gateway.admit_live_client(client.key);
+            admitted.map_err(Admission::refusal)?;
+        }
         let meter = match gateway.rate_limits().zip(account) {
             Some((limits, account)) => Some(limits.events(account, cost)?),
             None => None,

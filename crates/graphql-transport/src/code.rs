@@ -46,6 +46,8 @@ pub enum Code {
     TooManySubscriptions,
     /// One connection holds as many queries and mutations as it may: nothing of this one was begun.
     Overloaded,
+    /// More WebSockets and event streams come at once than the service admits: come again later.
+    TooManyNewClients,
     /// The client read more slowly than events came, and the difference outgrew its buffer.
     SubscriptionLagged,
     /// A defect of the service; the cause is in its log.
@@ -73,6 +75,7 @@ impl Code {
             Self::SubscriptionForbidden => "SUBSCRIPTION_FORBIDDEN",
             Self::TooManySubscriptions => "TOO_MANY_SUBSCRIPTIONS",
             Self::Overloaded => "OVERLOADED",
+            Self::TooManyNewClients => "TOO_MANY_NEW_CLIENTS",
             Self::SubscriptionLagged => "SUBSCRIPTION_LAGGED",
             Self::InternalServerError => "INTERNAL_SERVER_ERROR",
         }
@@ -94,9 +97,10 @@ impl Code {
             Self::HostRefused => Some(StatusCode::MISDIRECTED_REQUEST),
             // No credentials that a client could have would help, so there is no challenge, and no 401.
             Self::CsrfRefused | Self::SignatureRefused => Some(StatusCode::FORBIDDEN),
-            Self::TooManyRequestBytes | Self::TooManyAnswerBytes | Self::Overloaded => {
-                Some(StatusCode::SERVICE_UNAVAILABLE)
-            }
+            Self::TooManyRequestBytes
+            | Self::TooManyAnswerBytes
+            | Self::Overloaded
+            | Self::TooManyNewClients => Some(StatusCode::SERVICE_UNAVAILABLE),
             Self::InternalServerError => Some(StatusCode::INTERNAL_SERVER_ERROR),
             Self::BadUserInput
             | Self::SubscriptionForbidden

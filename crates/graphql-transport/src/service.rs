@@ -63,6 +63,14 @@ pub trait Service: Send + Sync + 'static {
         None
     }
 
+    /// Admits the client of a WebSocket that was opened.
+    ///
+    /// # Errors
+    /// If too many come at once: after how many seconds it may come again (close code 1013).
+    fn admit_live_client(&self, _client: ClientKey) -> Result<(), u64> {
+        Ok(())
+    }
+
     /// Marks a request on its arrival, by its headers; returns a header for its answer. The gateway
     /// gives each request an id this way.
     fn mark(&self, _headers: &mut HeaderMap) -> Option<(HeaderName, HeaderValue)> {

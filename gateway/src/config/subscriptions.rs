@@ -7,6 +7,17 @@ use service::duration;
 /// Settings of subscriptions: their buffers, their upstreams, and their limits.
 #[derive(Clone, Debug, clap::Args)]
 pub struct SubscriptionConfig {
+    /// Admit so many WebSockets and event streams in a time, with a burst. Further ones are asked to come again after some
+    /// seconds: a WebSocket with close code 1013, a stream with 503 and `Retry-After`. One address has a sixteenth of it
+    /// for itself, and more while others leave half of the burst. So clients that all come back after a restart do not
+    /// all read at once what they have missed. Each instance of the gateway counts for itself. Empty turns this off.
+    #[arg(
+        long,
+        env = "LIVE_CLIENTS_RATE",
+        value_name = "CLIENTS/TIME/BURST",
+        default_value = "1000/1s/2000"
+    )]
+    pub live_clients_rate: String,
     /// Limit the bytes of one upstream subscription's events that wait for clients. A client that
     /// lags further behind ends with `SUBSCRIPTION_LAGGED`. When half of the limit waits for even
     /// the fastest client, the gateway takes no more events from the subgraph.

@@ -48,6 +48,10 @@ impl Service for Gateway {
         Some(refusal.into_response())
     }
 
+    fn admit_live_client(&self, client: ClientKey) -> Result<(), u64> {
+        Gateway::admit_live_client(self, client)
+    }
+
     fn mark(&self, headers: &mut HeaderMap) -> Option<(HeaderName, HeaderValue)> {
         let id = trace_context::ensure_request_id(headers);
         Some((trace_context::REQUEST_ID, id))

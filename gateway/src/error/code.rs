@@ -184,7 +184,10 @@ impl From<Code> for Refused {
             status,
             is_status_of_streams: matches!(
                 code,
-                Code::Unauthenticated | Code::IdentityUnavailable | Code::RateLimited
+                Code::Unauthenticated
+                    | Code::IdentityUnavailable
+                    | Code::RateLimited
+                    | Code::Transport(graphql_transport::Code::TooManyNewClients)
             ),
         }
     }

@@ -5,11 +5,12 @@ mod transport_settings;
 
 use std::sync::Arc;
 
-use graphql_transport::Serving as Transport;
+use graphql_transport::{ClientKey, Serving as Transport};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    admission::{Admission, AdmissionMetrics},
     authorization::policies::PolicyService,
     config::Config,
     graph::{Graph, Settings},
@@ -33,6 +34,7 @@ pub struct Gateway {
     identities: Option<Identities>,
     policies: Option<PolicyService>,
     rate_limits: Option<Arc<RateLimits>>,
+    admission: Option<Admission>,
     subscriptions: Subscriptions,
     transport: Transport,
     served: watch::Sender<Option<Arc<Serving>>>,
@@ -60,6 +62,8 @@ impl Gateway {
         let rate_limits = RateLimits::new(&config.rate_limit, identities.is_some(), || {
             RateLimitMetrics::register(metrics)
         })?;
+        let rate = &config.subscriptions.live_clients_rate;
+        let admission = Admission::new(rate, || AdmissionMetrics::register(metrics))?;
         let metrics = GatewayMetrics::register(metrics);
         let settings = transport_settings(&config, &graph_settings.header_rules)?;
         let transport = Transport::new(settings, Arc::clone(&metrics.transports), shutdown);
@@ -75,6 +79,7 @@ impl Gateway {
                 &graph_settings.subgraph_metrics,
             )?,
             rate_limits: rate_limits.map(Arc::new),
+            admission,
             subscriptions: Subscriptions::new(
                 &config.subscriptions,
                 &graph_settings,
@@ -134,6 +139,15 @@ impl Gateway {
     /// How much clients may ask for; `None` if there is no limit.
     pub fn rate_limits(&self) -> Option<&Arc<RateLimits>> {
         self.rate_limits.as_ref()
+    }
+
+    /// Admits one more client that waits for events.
+    ///
+    /// # Errors
+    /// If it has to come again later: after how many seconds.
+    pub fn admit_live_client(&self, client: ClientKey) -> Result<(), u64> {
+        let admission = self.admission.as_ref();
+        admission.map_or(Ok(()), |admission| admission.admit(client))
     }
 
     /// The running subscriptions of all clients.

@@ -47,7 +47,9 @@ pub fn transport_settings(config: &Config, rules: &HeaderRules) -> anyhow::Resul
     // Why a token is refused.
     let challenge = config.identity.is_on().then_some(header::WWW_AUTHENTICATE);
     // When a client may come again.
-    let retry_after = config.rate_limit.rate().map(|_| header::RETRY_AFTER);
+    let is_limited = config.rate_limit.rate().is_some()
+        || !config.subscriptions.live_clients_rate.trim().is_empty();
+    let retry_after = is_limited.then_some(header::RETRY_AFTER);
     Ok(Settings {
         http,
         websocket: config.websocket.clone(),

@@ -29,6 +29,8 @@ pub struct GatewayMetrics {
     pub subscriptions: Gauge,
     /// Those of them whose events are written straight to their sockets.
     pub direct_subscriptions: Gauge,
+    /// Subscriptions of clients that began after a cursor.
+    pub resumed: Counter,
     /// Subscriptions at subgraphs that are running.
     pub upstream_subscriptions: Gauge,
     /// Bytes of events that wait for clients.
@@ -63,6 +65,10 @@ impl GatewayMetrics {
                 metrics.with_registry(|registry| TransportMetrics::register(registry, "gateway")),
             ),
             subscriptions: gauge("gateway_subscriptions", "Running subscriptions of clients"),
+            resumed: counter(
+                "gateway_resumed_subscriptions",
+                "Subscriptions of clients that came with a cursor",
+            ),
             direct_subscriptions: gauge(
                 "gateway_direct_subscriptions",
                 "Running subscriptions whose events are written straight to their sockets, around their tasks",

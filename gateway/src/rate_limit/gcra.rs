@@ -89,6 +89,25 @@ impl Rate {
         Ok(Self { burst, ..self })
     }
 
+    /// One of so many equal parts of the rate. Its burst is at least 1.
+    pub(crate) fn part(self, parts: u64) -> Self {
+        Self {
+            period_ns: self.period_ns.saturating_mul(parts),
+            ..self.with_part_of_burst(parts)
+        }
+    }
+
+    /// The same rate with one of so many equal parts of the burst, at least 1.
+    pub(crate) fn with_part_of_burst(self, parts: u64) -> Self {
+        let burst = (self.burst / parts).max(1);
+        Self { burst, ..self }
+    }
+
+    /// The time in nanoseconds in which a cost of 1 is given back.
+    pub(crate) fn time_of_one(&self) -> u64 {
+        self.nanoseconds(1)
+    }
+
     /// The cost that may be taken at once.
     pub fn burst(&self) -> u64 {
         self.burst

@@ -207,6 +207,9 @@ impl Subscriptions {
                     .run()
             },
         )?;
+        if is_resumed {
+            services.metrics.resumed.inc();
+        }
         // A client that joins a running feed has missed nothing after the feed's last event.
         let (place, events) = (joined.place, joined.events);
         let frame_cursor = joined.cursor.clone().or(asked);

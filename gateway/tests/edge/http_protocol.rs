@@ -71,7 +71,7 @@ async fn cors_lets_listed_origins_read_and_nobody_else() {
         .expect("an answer");
     assert_eq!(
         answer.headers()["access-control-expose-headers"],
-        "x-served-by,x-request-id"
+        "x-served-by,x-request-id,retry-after"
     );
     let preflight = async |origin: &str| {
         let request = gateway

@@ -19,6 +19,7 @@ mod persisted;
 mod prepared;
 mod rate_limit;
 mod rate_limit_live;
+mod restarts;
 mod resumable;
 mod shared_sockets;
 mod signed_requests;

@@ -37,7 +37,8 @@ pub(super) fn single(response: GraphqlResponse, media: Media) -> Response {
         headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
     }
     if status == StatusCode::SERVICE_UNAVAILABLE {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        let retry_after = headers.entry(header::RETRY_AFTER);
+        retry_after.or_insert(HeaderValue::from_static("1"));
     }
     answer
 }

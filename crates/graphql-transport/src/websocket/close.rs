@@ -34,6 +34,9 @@ pub enum Close {
     TooManyBytes,
     /// The client's credentials cannot be checked now (IANA's registry, "Try Again Later").
     Unavailable,
+    /// More clients come at once than the service admits (IANA's registry, "Try Again Later"): after how many seconds to
+    /// come again.
+    TooManyNewClients(u64),
     /// The service restarts: come back (IANA's registry, "Service Restart").
     Restarting,
 }
@@ -53,7 +56,7 @@ impl Close {
             Self::InternalError => 4500,
             Self::TooBig => 1009,
             Self::Restarting => 1012,
-            Self::TooManyBytes | Self::Unavailable => 1013,
+            Self::TooManyBytes | Self::Unavailable | Self::TooManyNewClients(_) => 1013,
         }
     }
 
@@ -89,6 +92,10 @@ impl Close {
             Self::Restarting => "Restarting: connect again".to_owned(),
             Self::Unavailable => {
                 "The credentials cannot be checked now: try again later".to_owned()
+            }
+            // Clients look for the last words: `docs/resumable-subscriptions.md`.
+            Self::TooManyNewClients(seconds) => {
+                format!("Too many clients come at once: try again later (retry-after: {seconds})")
             }
             Self::TooManyBytes => "Too many unfinished messages: try again later".to_owned(),
         };

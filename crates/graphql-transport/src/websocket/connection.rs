@@ -117,6 +117,8 @@ impl<S: Service> ClientConnection<S> {
     pub(super) async fn run(mut self: Box<Self>, is_offered: bool) {
         let end = if !is_offered {
             End::Close(Close::SubprotocolNotAcceptable)
+        } else if let Err(seconds) = self.service.admit_live_client(self.key) {
+            End::Close(Close::TooManyNewClients(seconds))
         } else {
             let client = self.serving().live_client(Transport::WebSocket);
             let service = Arc::clone(&self.service);
@@ -139,6 +141,9 @@ impl<S: Service> ClientConnection<S> {
                     let _ = self.service.refused(code, &self.headers, self.key);
                 }
                 match close {
+                    Close::TooManyNewClients(_) => {
+                        self.serving().metrics.refusal(Code::TooManyNewClients);
+                    }
                     Close::TooBig => self.serving().metrics.refusal(Code::RequestTooLarge),
                     Close::TooManyBytes => {
                         self.serving().metrics.refusal(Code::TooManyRequestBytes);
