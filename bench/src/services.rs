@@ -56,10 +56,7 @@ impl Services {
     /// When one of them does not start.
     pub async fn start_with(settings: &[(&str, String)]) -> anyhow::Result<Self> {
         let mongo = embedded_mongo::ReplicaSet::start(embedded_mongo::Options::default()).await?;
-        let mut all = vec![
-            ("MONGO_URI", mongo.uri_for(DATABASE)),
-            ("ANONYMOUS_WRITES", "change".to_owned()),
-        ];
+        let mut all = settings_on(&mongo).to_vec();
         all.extend_from_slice(settings);
         let settings = all;
         Ok(Self {
@@ -67,6 +64,25 @@ impl Services {
             comments: start(Service::Comments, &settings).await?,
             mongo,
         })
+    }
+
+    /// Kills the comments service.
+    ///
+    /// # Errors
+    /// When the system cannot report its end.
+    pub async fn kill_comments(&mut self) -> anyhow::Result<()> {
+        self.comments.kill().await
+    }
+
+    /// Starts it again at its address.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn start_comments(&mut self) -> anyhow::Result<()> {
+        let mut settings = settings_on(&self.mongo).to_vec();
+        settings.push(("PORT", self.comments.address().port().to_string()));
+        self.comments = start(Service::Comments, &settings).await?;
+        Ok(())
     }
 
     /// A client of MongoDB, and the services' database.
@@ -165,6 +181,14 @@ impl Services {
             .context("the posts never showed the comments")??;
         Ok(ids)
     }
+}
+
+/// What both services need.
+fn settings_on(mongo: &embedded_mongo::ReplicaSet) -> [(&'static str, String); 2] {
+    [
+        ("MONGO_URI", mongo.uri_for(DATABASE)),
+        ("ANONYMOUS_WRITES", "change".to_owned()),
+    ]
 }
 
 /// Starts a service of ours on a free port and waits until it is ready.

@@ -134,6 +134,7 @@ pub fn clients(server: SocketAddr, transport: Transport, options: &Options) -> C
         text_length: options.bytes,
         clients_per_address: options.clients_per_address.into(),
         receive_buffer: None,
+        resumes: false,
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Clients {
     pub text_length: usize,
     pub clients_per_address: usize,
     pub receive_buffer: Option<usize>,
+    /// Clients come back after their last cursor when a connection ends.
+    pub resumes: bool,
 }
 
 /// Running processes of clients; they end when this is dropped.
@@ -118,6 +120,29 @@ impl Crowd {
         Ok(())
     }
 
+    /// Why and when (on the monotonic clock) connections of clients that resume have ended since the last look.
+    ///
+    /// # Errors
+    /// When a process does not answer, or a client did not get what it should.
+    pub async fn departures(&mut self) -> anyhow::Result<Vec<(String, u64)>> {
+        let mut departures = Vec::new();
+        for answer in self.all("departures".to_owned(), "departures ").await? {
+            let answer: Vec<(String, u64)> = serde_json::from_str(&answer)?;
+            departures.extend(answer);
+        }
+        Ok(departures)
+    }
+
+    /// The clients that are subscribed now.
+    ///
+    /// # Errors
+    /// When a process does not answer, or a client did not get what it should.
+    pub async fn standing(&mut self) -> anyhow::Result<usize> {
+        let answers = self.all("standing".to_owned(), "standing ").await?;
+        let counts = answers.iter().map(|count| Ok(count.parse::<usize>()?));
+        counts.sum()
+    }
+
     /// How those ended that the server has ended.
     ///
     /// # Errors
@@ -188,6 +213,9 @@ impl Process {
             .args(["--text-length", &clients.text_length.to_string()]);
         if let Some(bytes) = clients.receive_buffer {
             command.args(["--receive-buffer", &bytes.to_string()]);
+        }
+        if clients.resumes {
+            command.arg("--resumes");
         }
         let mut child = command
             .stdin(Stdio::piped())

@@ -6,17 +6,21 @@
 //! | `until K` | `reached K` once every client has got event K - 1 |
 //! | `stall N` | `stalled`: the first N clients no longer read, and may be ended |
 //! | `wake` | `woken`: they read again |
+//! | `departures` | `departures [["REASON", NS], ..]` of the clients that resume, since the last such command |
+//! | `standing` | `standing N` clients that are subscribed now |
 //! | `ends` | `ends {"REASON": COUNT}` of the clients that were ended |
 //! | `delays FROM TO` | `delays [[..]]` in microseconds, by event |
 //! | `leave` | `left` |
 //!
 //! It ends with its input, and says `failed REASON` when a client did not get what it should.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::io::BufRead;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -55,6 +59,9 @@ pub struct Options {
     /// The kernel's room for what a client has not read; by default the kernel's own choice.
     #[arg(long)]
     pub receive_buffer: Option<usize>,
+    /// Ask for cursors, and come back after the last one when a connection ends.
+    #[arg(long)]
+    pub resumes: bool,
 }
 
 /// Runs until the input ends.
@@ -78,7 +85,7 @@ fn serve(options: Options) -> anyhow::Result<()> {
     let mut events = Events::with_capacity(EVENTS);
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {
-        if let Err(error) = poll.poll(&mut events, None) {
+        if let Err(error) = poll.poll(&mut events, crowd.time_to_return()) {
             if error.kind() == std::io::ErrorKind::Interrupted {
                 continue;
             }
@@ -134,13 +141,14 @@ struct Crowd {
 
 impl Crowd {
     fn new(options: Options) -> Self {
-        let common = Common::new(
+        let mut common = Common::new(
             options.transport,
             options.server.to_string(),
             options.query.clone(),
             options.variables.clone(),
             options.text_length,
         );
+        common.resumes = options.resumes;
         Self {
             options,
             common,
@@ -174,6 +182,12 @@ impl Crowd {
                 }
                 ["stall", count] => self.stall(count.parse()?, poll)?,
                 ["wake"] => self.wake(poll)?,
+                ["departures"] => {
+                    let departures = std::mem::take(&mut self.common.departures).into_iter();
+                    let departures: Vec<_> = departures.map(|it| (it.reason, it.at_ns)).collect();
+                    println!("departures {}", serde_json::to_string(&departures)?);
+                }
+                ["standing"] => println!("standing {}", self.common.counts.subscribed),
                 ["ends"] => {
                     let mut ends: BTreeMap<&str, usize> = BTreeMap::new();
                     for end in self.clients.iter().filter_map(|it| it.ended.as_deref()) {
@@ -216,11 +230,38 @@ impl Crowd {
         Ok(())
     }
 
+    /// How long until the next client comes back. As soon as one that came back stands, if they wait for each other.
+    fn time_to_return(&self) -> Option<Duration> {
+        let Reverse((at, _)) = self.common.returns.peek()?;
+        let is_free = self.common.counts.beginning < BEGINNING_MAX;
+        is_free.then(|| at.saturating_duration_since(Instant::now()))
+    }
+
     /// Begins further connections, as many as may be under way.
     fn connect(&mut self, poll: &Poll) -> anyhow::Result<()> {
+        let now = Instant::now();
+        while self.common.counts.beginning < BEGINNING_MAX
+            && let Some(Reverse((at, index))) = self.common.returns.peek().copied()
+            && at <= now
+        {
+            self.common.returns.pop();
+            self.common.counts.beginning += 1;
+            let Some(socket) = self.socket(index)? else {
+                self.clients[index].refused(&mut self.common)?;
+                continue;
+            };
+            let mut stream = mio::net::TcpStream::from_std(socket.into());
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            poll.registry()
+                .register(&mut stream, Token(index), interest)?;
+            self.clients[index].come_back(stream);
+        }
         while self.clients.len() < self.wanted && self.common.counts.beginning < BEGINNING_MAX {
             let index = self.clients.len();
-            let mut stream = mio::net::TcpStream::from_std(self.socket(index)?.into());
+            let socket = self
+                .socket(index)?
+                .context("the server refuses connections")?;
+            let mut stream = mio::net::TcpStream::from_std(socket.into());
             let interest = Interest::READABLE | Interest::WRITABLE;
             poll.registry()
                 .register(&mut stream, Token(index), interest)?;
@@ -230,8 +271,8 @@ impl Crowd {
         Ok(())
     }
 
-    /// A socket whose connection is under way, from the client's address.
-    fn socket(&self, index: usize) -> anyhow::Result<OwnedFd> {
+    /// A socket whose connection is under way, from the client's address; `None` if nobody listens.
+    fn socket(&self, index: usize) -> anyhow::Result<Option<OwnedFd>> {
         let SocketAddr::V4(server) = self.options.server else {
             bail!("the server has no IPv4 address");
         };
@@ -246,7 +287,8 @@ impl Crowd {
         rustix::net::bind(&socket, &SocketAddrV4::new(address, 0))
             .with_context(|| format!("binding {address}"))?;
         match rustix::net::connect(&socket, &server) {
-            Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
+            Ok(()) | Err(Errno::INPROGRESS) => Ok(Some(socket)),
+            Err(Errno::CONNREFUSED) => Ok(None),
             Err(error) => Err(error).context("connecting"),
         }
     }

@@ -55,6 +55,7 @@ pub async fn run(transport: Transport, options: &Options, goals: &mut Goals) -> 
         text_length: writer.text_length,
         clients_per_address: options.clients_per_address.into(),
         receive_buffer: None,
+        resumes: false,
     };
     let mut crowd = Crowd::start(&clients, options.processes.into())?;
     crowd.connect(CLIENTS).await?;
@@ -111,22 +112,22 @@ pub async fn run(transport: Transport, options: &Options, goals: &mut Goals) -> 
 }
 
 /// Inserts comments on one post.
-struct Writer {
-    database: Database,
-    post: ObjectId,
-    text_length: usize,
+pub(super) struct Writer {
+    pub(super) database: Database,
+    pub(super) post: ObjectId,
+    pub(super) text_length: usize,
     /// The number of the next comment.
-    next: u64,
+    pub(super) next: u64,
 }
 
 /// When an insert began, and when it was acknowledged.
-struct Insert {
+pub(super) struct Insert {
     begun_ns: u64,
     acknowledged_ns: u64,
 }
 
 impl Writer {
-    async fn insert(&mut self) -> anyhow::Result<Insert> {
+    pub(super) async fn insert(&mut self) -> anyhow::Result<Insert> {
         let number = self.next;
         self.next += 1;
         let (now, begun_ns) = (DateTime::now(), now_ns());

@@ -13,6 +13,7 @@
 //! | `table` | the figures of the contest and its goals |
 //! | `delay` | from an insert into MongoDB to the clients, beside a bare change stream |
 //! | `stalled` | clients that stop reading |
+//! | `restarts` | clients that resume, while a subgraph and the gateway restart |
 //! | `topics` | a topic with one reader among thousands |
 //!
 //! Every client checks that each event is the one after the last; one that is missing, doubled or otherwise than expected
@@ -25,6 +26,7 @@ pub mod crowd_process;
 mod delay;
 mod message;
 mod receiver;
+mod restarts;
 mod stalled;
 mod table;
 mod topics;
@@ -51,6 +53,10 @@ pub struct Options {
     /// Only these figures; by default all of them.
     #[arg(long, value_delimiter = ',', default_values = ["contest", "delay", "stalled", "topics"])]
     only: Vec<Figure>,
+    /// Only this figure: clients with cursors, the largest number of `--clients`, while the comments service is killed ten
+    /// times, the gateway restarts, and a new supergraph comes.
+    #[arg(long)]
+    restarts: bool,
     /// How clients subscribe: WebSockets, server-sent events, or both.
     #[arg(long, value_delimiter = ',', default_values_t = [Transport::Ws])]
     transport: Vec<Transport>,
@@ -132,6 +138,12 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let contestants = contestants(&options)?;
     let ours = contestants.first().context("no contestant")?;
     let mut goals = Goals::default();
+    if options.restarts {
+        for &transport in &options.transport {
+            restarts::run(transport, &options, &mut goals).await?;
+        }
+        return goals.met();
+    }
     for &transport in &options.transport {
         for figure in &options.only {
             match figure {
@@ -197,9 +209,10 @@ fn contestants(options: &Options) -> anyhow::Result<Vec<Contestant>> {
     let mut contestants = vec![
         Contestant {
             name: OURS.to_owned(),
-            // The default allows as many connections as the largest crowd has clients.
+            // The default allows as many connections as the largest crowd has clients. All of them come at once.
             command: format!(
-                "export LOG=error SUPERGRAPH={{supergraph}} PORT={{port}} CONNECTIONS_MAX=20000 {environment}; \
+                "export LOG=error SUPERGRAPH={{supergraph}} PORT={{port}} CONNECTIONS_MAX=20000 LIVE_CLIENTS_RATE= \
+                 {environment}; \
                  exec -a gateway '{program}'"
             ),
             is_gateway: true,

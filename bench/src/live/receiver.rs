@@ -1,9 +1,15 @@
-//! One client: its socket, how far its handshake is, and which event is its next.
+//! One client: its socket, how far its handshake is, and which event is its next. One that resumes asks for cursors, and
+//! comes back after the last one when its connection ends.
 //!
 //! Most bytes that it reads are those of the event before, but for the number and the time: it compares and counts. What
 //! differs is read as JSON.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use mio::net::TcpStream;
@@ -28,7 +34,15 @@ pub struct Common {
     /// The event that the coordinator waits for, plus 1.
     pub target: u64,
     pub counts: Counts,
+    /// Clients ask for cursors and come back.
+    pub resumes: bool,
+    /// Clients that came back or will, in the order in which their connections ended, since somebody looked.
+    pub departures: Vec<Departure>,
+    /// When which clients come back.
+    pub returns: BinaryHeap<Reverse<(Instant, usize)>>,
     template: Option<Template>,
+    /// The last event with a cursor: all clients get the same bytes.
+    last: Option<LastEvent>,
     /// By the event's number: each client's delay in microseconds.
     delays_us: Vec<Vec<u32>>,
 }
@@ -42,6 +56,20 @@ pub struct Counts {
     pub subscribed: usize,
     /// Clients that have got the target.
     pub reached: usize,
+}
+
+/// The end of a connection whose client comes back.
+#[derive(Debug)]
+pub struct Departure {
+    pub reason: String,
+    /// On the monotonic clock.
+    pub at_ns: u64,
+}
+
+struct LastEvent {
+    message: Vec<u8>,
+    marker: Marker,
+    cursor: Arc<str>,
 }
 
 /// The bytes of an event around its marker.
@@ -73,7 +101,11 @@ impl Common {
             text_length,
             target: 0,
             counts: Counts::default(),
+            resumes: false,
+            departures: Vec::new(),
+            returns: BinaryHeap::new(),
             template: None,
+            last: None,
             delays_us: Vec::new(),
         }
     }
@@ -84,13 +116,20 @@ impl Common {
         self.delays_us.get(from..to).unwrap_or_default()
     }
 
-    fn operation(&self, client: usize) -> anyhow::Result<Value> {
-        let variables = self.variables.replace("{client}", &client.to_string());
+    fn operation(&self, client: &Client) -> anyhow::Result<Value> {
+        let variables = self
+            .variables
+            .replace("{client}", &client.number.to_string());
         let variables: Value = serde_json::from_str(&variables).context("the variables")?;
-        Ok(json!({ "query": self.query, "variables": variables }))
+        let mut operation = json!({ "query": self.query, "variables": variables });
+        if self.resumes {
+            let delivery = json!({ "version": 1, "after": client.cursor });
+            operation["extensions"] = json!({ "delivery": delivery });
+        }
+        Ok(operation)
     }
 
-    fn opening(&self, client: usize) -> anyhow::Result<String> {
+    fn opening(&self, client: &Client) -> anyhow::Result<String> {
         let host = &self.host;
         Ok(match self.transport {
             Transport::Ws => format!(
@@ -121,6 +160,10 @@ impl Common {
     }
 }
 
+/// Between two tries, as `rejoinder-client` has them.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Connecting,
@@ -128,7 +171,11 @@ enum Stage {
     Head,
     /// `connection_init` is sent.
     Acknowledgement,
+    /// `subscribe` is sent, and the first frame is awaited.
+    Standing,
     Subscribed,
+    /// The connection has ended, and the client comes back.
+    Away,
     Ended,
 }
 
@@ -139,6 +186,10 @@ pub struct Client {
     stage: Stage,
     /// The number that the next event must have: any, until the first has come.
     pub next: Option<u64>,
+    /// The cursor of its last event, where it resumes.
+    cursor: Option<Arc<str>>,
+    /// Tries in a row that failed.
+    failures: u32,
     /// Bytes of a frame that is not complete.
     partial: Vec<u8>,
     /// The first parts of a message of several frames or chunks.
@@ -157,11 +208,34 @@ impl Client {
             number,
             stage: Stage::Connecting,
             next: None,
+            cursor: None,
+            failures: 0,
             partial: Vec::new(),
             message: Vec::new(),
             ended: None,
             may_end: false,
         }
+    }
+
+    /// Comes back over a connection that is under way.
+    pub fn come_back(&mut self, stream: TcpStream) {
+        self.stream = stream;
+        self.stage = Stage::Connecting;
+        self.partial.clear();
+        self.message.clear();
+    }
+
+    /// Nobody listened when it came back.
+    ///
+    /// # Errors
+    /// When it may not end.
+    pub fn refused(&mut self, common: &mut Common) -> anyhow::Result<()> {
+        self.stage = Stage::Connecting;
+        self.end(common, "connecting: refused")
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Away | Stage::Ended)
     }
 
     /// The socket can be written to for the first time.
@@ -173,10 +247,10 @@ impl Client {
             return Ok(());
         }
         if let Some(error) = self.stream.take_error()? {
-            bail!("connecting: {error}");
+            return self.end(common, &format!("connecting: {}", error.kind()));
         }
         self.stream.set_nodelay(true)?;
-        let opening = common.opening(self.number)?;
+        let opening = common.opening(self)?;
         self.send(opening.as_bytes())?;
         self.stage = Stage::Head;
         Ok(())
@@ -187,13 +261,16 @@ impl Client {
     /// # Errors
     /// When an event is missing, doubled or not as expected, or the server ends what it may not end.
     pub fn readable(&mut self, common: &mut Common, buffer: &mut [u8]) -> anyhow::Result<()> {
-        while self.stage != Stage::Ended {
+        while !self.is_over() {
             let length = match self.stream.read(buffer) {
-                Ok(0) => return self.end("the connection was closed"),
+                Ok(0) => return self.end(common, "the connection was closed"),
                 Ok(length) => length,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => return self.end(&format!("the connection broke: {}", error.kind())),
+                Err(error) => {
+                    let reason = format!("the connection broke: {}", error.kind());
+                    return self.end(common, &reason);
+                }
             };
             self.take(common, &buffer[..length])?;
             // There was no more than this; what comes later is told anew.
@@ -207,13 +284,16 @@ impl Client {
     fn take(&mut self, common: &mut Common, bytes: &[u8]) -> anyhow::Result<()> {
         if self.partial.is_empty() {
             let used = self.consume(common, bytes)?;
+            if self.is_over() {
+                return Ok(());
+            }
             self.partial.extend_from_slice(&bytes[used..]);
             return Ok(());
         }
         let mut all = std::mem::take(&mut self.partial);
         all.extend_from_slice(bytes);
         let used = self.consume(common, &all)?;
-        if used < all.len() {
+        if used < all.len() && !self.is_over() {
             all.drain(..used);
             self.partial = all;
         }
@@ -233,7 +313,7 @@ impl Client {
             self.opened(common, &String::from_utf8_lossy(head))
                 .with_context(|| String::from_utf8_lossy(bytes).into_owned())?;
         }
-        while self.stage != Stage::Ended {
+        while !self.is_over() {
             let rest = &bytes[used..];
             match common.transport {
                 Transport::Ws => {
@@ -268,17 +348,33 @@ impl Client {
             }
             Transport::Sse => {
                 let head = head.to_ascii_lowercase();
+                if head.starts_with("http/1.1 503 ") && common.resumes {
+                    let seconds = head
+                        .lines()
+                        .find_map(|line| line.strip_prefix("retry-after: "));
+                    let seconds = seconds.context("no time to wait")?;
+                    return self.end(common, &format!("status 503 (retry-after: {seconds})"));
+                }
                 ensure!(head.starts_with("http/1.1 200 "), "no stream");
                 ensure!(head.contains("text/event-stream"), "no server-sent events");
                 ensure!(head.contains("chunked"), "no chunks");
-                self.subscribed(common);
+                self.asked(common);
             }
         }
         Ok(())
     }
 
+    /// The operation is sent. It stands once the first frame comes, where one is asked for.
+    fn asked(&mut self, common: &mut Common) {
+        match common.resumes {
+            true => self.stage = Stage::Standing,
+            false => self.subscribed(common),
+        }
+    }
+
     fn subscribed(&mut self, common: &mut Common) {
         self.stage = Stage::Subscribed;
+        self.failures = 0;
         common.counts.beginning -= 1;
         common.counts.subscribed += 1;
     }
@@ -304,7 +400,12 @@ impl Client {
             wire::CLOSE => {
                 let code = frame.payload.first_chunk();
                 let code = code.map_or(1005, |&code| u16::from_be_bytes(code));
-                self.end(&format!("close {code}"))
+                let reason = frame.payload.get(2..).unwrap_or_default();
+                let reason = String::from_utf8_lossy(reason);
+                match common.resumes {
+                    true => self.end(common, &format!("close {code} {reason}")),
+                    false => self.end(common, &format!("close {code}")),
+                }
             }
             other => bail!("a frame of opcode {other}"),
         }
@@ -313,7 +414,7 @@ impl Client {
     /// Events end with a blank line, and mostly with their chunk.
     fn chunk(&mut self, common: &mut Common, chunk: &[u8], now_ns: u64) -> anyhow::Result<()> {
         if chunk.is_empty() {
-            return self.end("the stream ended");
+            return self.end(common, "the stream ended");
         }
         if !self.message.is_empty() || !chunk.ends_with(b"\n\n") {
             self.message.extend_from_slice(chunk);
@@ -328,7 +429,7 @@ impl Client {
 
     fn events(&mut self, common: &mut Common, events: &[u8], now_ns: u64) -> anyhow::Result<()> {
         let mut rest = events;
-        while !rest.is_empty() && self.stage != Stage::Ended {
+        while !rest.is_empty() && !self.is_over() {
             let end = rest.windows(2).position(|window| window == b"\n\n");
             let (event, others) = rest.split_at(end.context("an event without an end")? + 2);
             rest = others;
@@ -343,24 +444,29 @@ impl Client {
         if let Some(marker) = template.and_then(|template| template.marker_in(message)) {
             return self.event(common, marker, now_ns);
         }
+        let last = common.last.as_ref();
+        if let Some(last) = last.filter(|last| last.message == message) {
+            self.cursor = Some(Arc::clone(&last.cursor));
+            return self.event(common, last.marker, now_ns);
+        }
         let shown = || String::from_utf8_lossy(message).into_owned();
         match common.transport {
             Transport::Ws => {
                 let value: Value = serde_json::from_slice(message).with_context(shown)?;
                 match value["type"].as_str() {
                     Some("connection_ack") if self.stage == Stage::Acknowledgement => {
-                        let payload = common.operation(self.number)?;
+                        let payload = common.operation(self)?;
                         let subscribe =
                             json!({ "id": "1", "type": "subscribe", "payload": payload });
                         let subscribe = subscribe.to_string();
                         self.send(&wire::to_server(wire::TEXT, subscribe.as_bytes()))?;
-                        self.subscribed(common);
+                        self.asked(common);
                         Ok(())
                     }
                     Some("next") => self.whole_event(common, message, &value["payload"], now_ns),
                     Some("ping") => self.send(&wire::to_server(wire::TEXT, br#"{"type":"pong"}"#)),
-                    Some("error") => self.failed(&value["payload"][0]),
-                    Some("complete") => self.end("complete"),
+                    Some("error") => self.failed(common, &value["payload"][0]),
+                    Some("complete") => self.end(common, "complete"),
                     _ => bail!("unexpected: {}", shown()),
                 }
             }
@@ -368,7 +474,7 @@ impl Client {
                 let text = std::str::from_utf8(message)?;
                 let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
                 match (field("event:").map(str::trim), field("data:")) {
-                    (Some("complete"), _) => self.end("complete"),
+                    (Some("complete"), _) => self.end(common, "complete"),
                     (Some("next") | None, Some(data)) => {
                         let value: Value = serde_json::from_str(data).with_context(shown)?;
                         self.whole_event(common, message, &value, now_ns)
@@ -391,12 +497,31 @@ impl Client {
     ) -> anyhow::Result<()> {
         let shown = || String::from_utf8_lossy(message).into_owned();
         if let Some(error) = result["errors"].get(0) {
-            return self.failed(error);
+            return self.failed(common, error);
+        }
+        let cursor = result["extensions"]["cursor"].as_str().map(Arc::from);
+        if common.resumes && result["extensions"]["delivery"].is_object() {
+            ensure!(self.stage == Stage::Standing, "a second first frame");
+            let kept = &result["extensions"]["delivery"]["kept"];
+            ensure!(kept == "AT_LEAST_ONCE", "{}", shown());
+            self.cursor = cursor.or(self.cursor.take());
+            self.subscribed(common);
+            return Ok(());
         }
         let found = marked_text(&result["data"]).with_context(shown)?;
         let marker = marker(found.as_bytes()).with_context(shown)?;
         ensure!(found == text(marker, common.text_length), "{}", shown());
         let is_start = |window: &[u8]| window == &found.as_bytes()[..MARKER_LENGTH];
+        if common.resumes {
+            let cursor: Arc<str> = cursor.with_context(shown)?;
+            self.cursor = Some(Arc::clone(&cursor));
+            common.last = Some(LastEvent {
+                message: message.to_vec(),
+                marker,
+                cursor,
+            });
+            return self.event(common, marker, now_ns);
+        }
         let start = message.windows(MARKER_LENGTH).position(is_start);
         let start = start.with_context(shown)?;
         common.template = Some(Template {
@@ -424,11 +549,49 @@ impl Client {
         self.stream.write_all(bytes).context("sending")
     }
 
-    fn failed(&mut self, error: &Value) -> anyhow::Result<()> {
-        self.end(&code(error)).with_context(|| error.to_string())
+    fn failed(&mut self, common: &mut Common, error: &Value) -> anyhow::Result<()> {
+        let code = code(error);
+        ensure!(!common.resumes, "client {} ended: {error}", self.number);
+        self.end(common, &code).with_context(|| error.to_string())
     }
 
-    fn end(&mut self, reason: &str) -> anyhow::Result<()> {
+    /// The connection has ended, and the client comes back after a pause: that which the server asks for, or one that
+    /// grows.
+    fn leave(&mut self, common: &mut Common, reason: &str) -> anyhow::Result<()> {
+        ensure!(reason != "complete", "client {} was completed", self.number);
+        match self.stage {
+            Stage::Subscribed => common.counts.subscribed -= 1,
+            _ => common.counts.beginning -= 1,
+        }
+        self.stage = Stage::Away;
+        let asked = reason.split_once("(retry-after: ").map(|(_, rest)| rest);
+        let asked = asked.and_then(|rest| rest.trim_end_matches(')').parse().ok());
+        // Evenly spread, and different each time.
+        let random = f64::from(u32::try_from(now_ns() % 1_000)?) / 1_000.0;
+        let pause = match asked {
+            Some(seconds) => Duration::from_secs(seconds) + Duration::from_secs(1).mul_f64(random),
+            None => {
+                let grown = FIRST_PAUSE * 2_u32.pow(self.failures.min(16));
+                self.failures += 1;
+                grown.min(PAUSE_MAX).mul_f64(0.75 + random / 2.0)
+            }
+        };
+        common
+            .returns
+            .push(Reverse((Instant::now() + pause, self.number)));
+        common.departures.push(Departure {
+            reason: reason.to_owned(),
+            at_ns: now_ns(),
+        });
+        // The next one has the same name in the poll.
+        self.stream.shutdown(Shutdown::Both).ok();
+        Ok(())
+    }
+
+    fn end(&mut self, common: &mut Common, reason: &str) -> anyhow::Result<()> {
+        if common.resumes {
+            return self.leave(common, reason);
+        }
         let number = self.number;
         ensure!(self.may_end, "client {number} ended: {reason}");
         self.stage = Stage::Ended;
