@@ -102,6 +102,9 @@ impl Failure {
             "The server closed the connection: {code} {reason}"
         ));
         failure.0.close_code = Some(code);
+        if let (TRY_AGAIN_LATER, Some(seconds)) = (code, seconds_in(reason)) {
+            failure.ask_to_wait(seconds);
+        }
         failure
     }
 
@@ -114,16 +117,23 @@ impl Failure {
             None => Self::new(format_args!("The server answered with status {status}.")),
         };
         failure.0.status = Some(status);
-        // What the error itself says comes first.
-        if let (Some(seconds), Some(first)) = (retry_after, failure.0.errors[0].as_object_mut()) {
-            let extensions = first.entry("extensions").or_insert_with(|| json!({}));
-            if let Some(extensions) = extensions.as_object_mut() {
-                extensions
-                    .entry("retryAfter")
-                    .or_insert_with(|| seconds.into());
-            }
+        if let Some(seconds) = retry_after {
+            failure.ask_to_wait(seconds);
         }
         failure
+    }
+
+    /// What the error itself says comes first.
+    fn ask_to_wait(&mut self, seconds: u64) {
+        let Some(first) = self.0.errors[0].as_object_mut() else {
+            return;
+        };
+        let extensions = first.entry("extensions").or_insert_with(|| json!({}));
+        if let Some(extensions) = extensions.as_object_mut() {
+            extensions
+                .entry("retryAfter")
+                .or_insert_with(|| seconds.into());
+        }
     }
 
     fn of(errors: Vec<Value>) -> Self {
@@ -208,6 +218,13 @@ impl fmt::Debug for Failure {
 
 impl std::error::Error for Failure {}
 
+/// The seconds after `retry-after: ` in the reason of a close.
+fn seconds_in(reason: &str) -> Option<u64> {
+    let (_, rest) = reason.split_once("retry-after: ")?;
+    let end = rest.find(|it: char| !it.is_ascii_digit());
+    rest[..end.unwrap_or(rest.len())].parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -248,6 +265,24 @@ mod tests {
         }
         assert_eq!(wait(json!(1.5)), Some(Duration::from_millis(1_500)));
         assert_eq!(wait(json!(1e300)), Some(LONGEST_WAIT));
+    }
+
+    #[test]
+    fn a_close_that_says_when_to_come_again_is_obeyed() {
+        let wait = |code, reason| Failure::closed(code, reason).retry_after();
+        let twelve = Some(Duration::from_secs(12));
+        assert_eq!(wait(1013, "try again later (retry-after: 12)"), twelve);
+        assert_eq!(wait(1013, "retry-after: 12"), twelve);
+        assert_eq!(wait(1012, "retry-after: 12"), None);
+        for odd in [
+            "",
+            "busy",
+            "retry-after: ",
+            "retry-after: -5",
+            "retry-after: 99999999999999999999",
+        ] {
+            assert_eq!(wait(1013, odd), None, "{odd}");
+        }
     }
 
     #[test]
