@@ -62,10 +62,11 @@ settings! {
         /// Bytes of events read ahead while a batch commits, with those of the batch. Default 12 MiB. One answer
         /// of the server, 16 MB at most, comes on top.
         prefetch_bytes_max: usize = 12 << 20,
-        /// How long a leader may be silent before another instance takes over. Default 10 s.
-        lease: Duration = Duration::from_secs(10),
-        /// The interval at which the leader renews its lease, the other instances try to take it, and all of
-        /// them read the checkpoint. Default 1 s.
+        /// How long a leader may be silent before another instance takes over. Default 3 s: less than a reader
+        /// should wait at a barrier ([`crate::Projector::wait_until_passed`]).
+        lease: Duration = Duration::from_secs(3),
+        /// The interval at which the leader renews its lease (or a third of the lease, if that is less), the other
+        /// instances look at it, and all of them read the checkpoint. Default 1 s.
         heartbeat: Duration = Duration::from_secs(1),
         /// The interval at which the position of a quiet stream is stored, so that it does not fall out of the
         /// oplog. Default 5 s.

@@ -1,7 +1,7 @@
 //! One batch: decoded, folded target by target, written with the checkpoint.
 
 use std::collections::{HashMap, HashSet};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bson::{Bson, DateTime, RawDocumentBuf, Timestamp, doc};
 use futures_util::TryStreamExt;
@@ -120,8 +120,9 @@ impl Leader<'_> {
 
     /// Rests after a batch of so many changes while others write faster than they are applied.
     async fn give_way(&mut self, changes: usize, last: Option<DateTime>, took: Duration) {
-        let last = last.map(|at| SystemTime::now().duration_since(at.to_system_time()));
-        let Some(Ok(age)) = last else { return };
+        let Some(age) = last.map(|at| self.instance.clock.since(at)) else {
+            return;
+        };
         if age < give_way::AGE_MIN {
             return;
         }

@@ -1,9 +1,9 @@
 //! The leader: follows the stream, batch by batch, and does the chores in between.
 
 use std::collections::HashSet;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use bson::{Bson, DateTime, Timestamp};
+use bson::{Bson, Timestamp};
 use mongodb::ClientSession;
 use tokio::time::Instant;
 
@@ -289,7 +289,7 @@ impl<'m> Leader<'m> {
         to.resume = Some(Start::After(token));
         to.position = to.position.max(position);
         if to.intact {
-            to.level = DateTime::now();
+            to.level = self.instance.clock.now();
         }
         self.commit_or_end(&Writes::default(), to).await
     }
@@ -404,7 +404,7 @@ impl<'m> Leader<'m> {
         let mut progress = Progress::from_checkpoint(&self.checkpoint, true);
         if progress.passed.is_some() && self.idle.is_some() {
             progress.passed = Some(self.position());
-            progress.level = SystemTime::now();
+            progress.level = self.instance.clock.now();
         }
         progress.trouble.clone_from(&self.trouble);
         self.instance

@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use crate::server_clock::ServerClock;
 use crate::{
     BarrierError, Error, NotReady, OperationTime, ProjectionMetrics, ProjectorSettings, Source,
     WithCauses,
@@ -42,6 +43,7 @@ struct Inner {
     projection: Arc<dyn AnyProjection>,
     source: Source,
     store: ProjectionStore,
+    clock: ServerClock,
     progress: watch::Sender<Progress>,
     nudge: Arc<Nudge>,
     ready_lag_max: Duration,
@@ -97,7 +99,8 @@ impl Projector {
             source.now().await?;
             let store = ProjectionStore::new(source.database(), projection.target());
             store.create().await?;
-            let progress = watch::Sender::new(Progress::unknown());
+            let clock = ServerClock::read(&store.database).await?;
+            let progress = watch::Sender::new(Progress::unknown(clock.now()));
             let (nudge, tasks, stop) = (
                 Arc::new(Nudge::default()),
                 TaskTracker::new(),
@@ -107,6 +110,7 @@ impl Projector {
                 projection: projection.clone(),
                 source: source.clone(),
                 store: store.clone(),
+                clock: clock.clone(),
                 progress: progress.clone(),
                 nudge: nudge.clone(),
                 ready_lag_max: settings.ready_lag_max,
@@ -117,8 +121,14 @@ impl Projector {
             };
             let ended = CancellationToken::new();
             let (known, heartbeat) = (progress.subscribe(), settings.heartbeat);
+            tasks.spawn(
+                clock
+                    .clone()
+                    .keep(store.database.clone(), heartbeat, ended.clone()),
+            );
             tasks.spawn(keep_gauges(
                 store.clone(),
+                clock.clone(),
                 metrics.clone(),
                 known,
                 heartbeat,
@@ -128,6 +138,7 @@ impl Projector {
                 projection,
                 source,
                 store,
+                clock,
                 batch_size: batch_size(&settings),
                 computing_size: computing_size(&settings),
                 state_bytes: StateBytes::new(),
@@ -263,7 +274,7 @@ impl Projector {
     pub fn lag(&self) -> Lag {
         let known = self.inner.progress.borrow();
         Lag {
-            behind: known.behind(),
+            behind: self.inner.clock.since(known.level),
             leading: known.leading,
         }
     }
@@ -281,7 +292,8 @@ impl Projector {
         if known.serving.is_none() {
             return Err(NotReady::FirstBuild);
         }
-        let (behind, limit) = (known.behind(), self.inner.ready_lag_max);
+        let behind = self.inner.clock.since(known.level);
+        let limit = self.inner.ready_lag_max;
         if behind > limit {
             return Err(NotReady::Behind { behind, limit });
         }

@@ -1,6 +1,8 @@
 //! A small board under test: posts with the number and the newest of their comments.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub mod process;
+
 use std::time::Duration;
 
 use bson::{Bson, Document, RawDocument, doc};
