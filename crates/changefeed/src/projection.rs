@@ -15,6 +15,7 @@ mod heal;
 mod instance;
 mod leader;
 mod lease;
+mod linger;
 mod progress;
 mod projector;
 mod repair;

@@ -52,8 +52,11 @@ settings! {
         batch_bytes_max: usize = 8 << 20,
         /// How long a transaction should take: a slower one makes the next ones smaller. Default 300 ms.
         commit_aim: Duration = Duration::from_millis(300),
-        /// How long a batch waits for more changes after its first one. Default 2 ms.
+        /// How long a batch waits for more changes after its first one, while changes are rare. Default 2 ms.
         batch_linger: Duration = Duration::from_millis(2),
+        /// How long a batch waits at most when many changes come: 0.1 ms for each of those of the last second. A
+        /// reader who waits at a barrier of the leading instance ends the wait. Default 50 ms.
+        batch_linger_max: Duration = Duration::from_millis(50),
         /// How long a batch waits for more changes while the projection is more than a second behind: changes
         /// that are late already gain more from a larger batch than they lose by waiting. Default 250 ms.
         batch_linger_behind: Duration = Duration::from_millis(250),

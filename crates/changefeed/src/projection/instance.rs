@@ -17,6 +17,7 @@ use super::any_projection::AnyProjection;
 use super::compute::StateBytes;
 use super::leader::{Ended, Leader};
 use super::lease::{Acquired, HeldLease, Lease};
+use super::linger::Readers;
 use super::progress::Progress;
 use super::store::ProjectionStore;
 use super::transaction_size::TransactionSize;
@@ -44,6 +45,8 @@ pub(crate) struct Instance {
     pub progress: watch::Sender<Progress>,
     /// Wakes the leader: there is a command.
     pub nudge: Arc<Nudge>,
+    /// Who waits at a barrier here.
+    pub readers: Readers,
     pub stop: CancellationToken,
 }
 

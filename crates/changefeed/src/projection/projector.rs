@@ -19,6 +19,7 @@ use crate::{
 use super::any_projection::AnyProjection;
 use super::compute::StateBytes;
 use super::instance::{Instance, Nudge, keep_gauges, refresh};
+use super::linger::Readers;
 use super::progress::Progress;
 use super::requests::{REBUILD, REPLAY, request};
 use super::store::{ProjectionStore, repair_id};
@@ -46,6 +47,7 @@ struct Inner {
     clock: ServerClock,
     progress: watch::Sender<Progress>,
     nudge: Arc<Nudge>,
+    readers: Readers,
     ready_lag_max: Duration,
     /// One at a time reads the checkpoint for all who wait.
     refreshing: Arc<tokio::sync::Mutex<Instant>>,
@@ -106,6 +108,7 @@ impl Projector {
                 TaskTracker::new(),
                 CancellationToken::new(),
             );
+            let readers = Readers::default();
             let inner = Inner {
                 projection: projection.clone(),
                 source: source.clone(),
@@ -113,6 +116,7 @@ impl Projector {
                 clock: clock.clone(),
                 progress: progress.clone(),
                 nudge: nudge.clone(),
+                readers: readers.clone(),
                 ready_lag_max: settings.ready_lag_max,
                 refreshing: Arc::new(tokio::sync::Mutex::new(Instant::now())),
                 tasks: tasks.clone(),
@@ -146,6 +150,7 @@ impl Projector {
                 metrics,
                 progress,
                 nudge,
+                readers,
                 stop,
             };
             tasks.spawn(async move {
@@ -189,6 +194,8 @@ impl Projector {
     ) -> Result<Slot, BarrierError> {
         let field = self.inner.projection.field();
         let passed = |progress: &Progress| progress.slot_at(time.timestamp(), field);
+        // It ends the wait of a batch, if this instance leads.
+        let _waiting = self.inner.readers.enter();
         self.wait_until(passed, Some(Instant::now() + limit))
             .await
             .map_err(|error| match error {

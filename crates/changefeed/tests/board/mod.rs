@@ -289,6 +289,20 @@ impl Board {
         self.states(&slot).await
     }
 
+    /// Waits until everything so far has passed. Unlike a barrier, it does not end the wait of a batch.
+    pub async fn applied(&self) {
+        let now = self.now().await.timestamp();
+        let checkpoints = self.own("changefeed_checkpoints");
+        let position = || async {
+            let checkpoint = checkpoints.find_one(doc! {}).await.expect("read");
+            checkpoint.and_then(|checkpoint| checkpoint.get_timestamp("position").ok())
+        };
+        until("everything is applied", || async {
+            position().await.is_some_and(|position| position >= now)
+        })
+        .await;
+    }
+
     pub async fn states(&self, slot: &Slot) -> Vec<(i64, Document)> {
         let posts: Vec<Document> = self
             .posts
