@@ -1,11 +1,12 @@
 //! The change feed's figures: throughput of the projection, latency to the projection and to
 //! subscribers, memory with stalled subscribers, each beside a bare change stream in the same run; clients that
-//! come back after minutes; and an import by an outside program.
+//! come back after minutes; what a change costs MongoDB; and an import by an outside program.
 
 mod bare;
 mod latency;
 mod projection;
 mod returning;
+mod spread;
 mod stalled;
 mod throughput;
 mod wide;
@@ -24,7 +25,8 @@ pub struct Options {
     /// Rounds of each figure; medians are printed.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Only these figures: throughput, push, latency, stalled, returning, wide.
+    /// Only these figures: throughput, push, latency, stalled, returning, wide, steady, distinct.
+    /// `distinct` takes a backlog of `--changes`, too.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// The part of the import's documents that `wide` writes, for a quick run.
@@ -53,6 +55,12 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     .await?;
     if wanted("throughput") || wanted("push") {
         throughput::run(&mongo, &options, wanted("push")).await?;
+    }
+    if wanted("steady") {
+        spread::steady(&mongo).await?;
+    }
+    if wanted("distinct") {
+        spread::distinct(&mongo, &options).await?;
     }
     if wanted("latency") {
         latency::run(&mongo).await?;

@@ -3,9 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use bson::{Document, RawDocumentBuf, doc, oid::ObjectId};
-use changefeed::{OperationTime, SendAction, read_all};
+use changefeed::{OperationTime, SendAction};
 use futures_util::StreamExt;
 
 use super::{Bench, Options, bare, projection};
@@ -133,16 +133,6 @@ async fn take_in(bench: &Bench, changes: usize) -> anyhow::Result<f64> {
     let slot = projector.wait_until_passed(end, LIMIT).await?;
     let elapsed = started.elapsed();
     projector.stop().await;
-
-    // A fast projection of wrong counts says nothing.
-    let posts = bench.database.collection::<Document>("posts");
-    let total = doc! { "$group": { "_id": null, "count": { "$sum": slot.value("count") } } };
-    let totals = posts.aggregate([total]).with_type::<RawDocumentBuf>();
-    let totals = read_all(totals.send().await?).await?;
-    let counted = totals.first().and_then(|total| total.get_i32("count").ok());
-    ensure!(
-        counted.and_then(|count| usize::try_from(count).ok()) == Some(changes),
-        "counted {counted:?}"
-    );
+    projection::ensure_counted(bench, &slot, changes).await?;
     Ok(changes as f64 / elapsed.as_secs_f64())
 }

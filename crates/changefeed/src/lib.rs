@@ -10,6 +10,7 @@
 //!   that holds the lease; `transaction` the guarded write that every path goes through.
 //! - [`KeyStream`]: which documents of a collection change, without the documents.
 //! - `oversized`: what happens to an event too large to be sent.
+//! - `server_clock`: the server's time, with which times that it wrote are compared.
 //! - `server_codes`: the server's error codes that decide what happens next.
 //! - `log_value`: cuts what other programs chose before it is logged. `with_causes`: an error's text for a log.
 //! - `topics/`: [`Hub`], its rings, its cursors, and the readings of the history for those who come back late.
@@ -29,6 +30,7 @@ mod oversized;
 mod position;
 mod projection;
 mod send_action;
+mod server_clock;
 mod server_codes;
 mod settings;
 mod source;

@@ -15,6 +15,7 @@ mod heal;
 mod instance;
 mod leader;
 mod lease;
+mod linger;
 mod progress;
 mod projector;
 mod repair;
@@ -90,6 +91,20 @@ pub trait Projection: Send + Sync + 'static {
         slot: &Slot,
         changes: &[NetChange<'_, Self::SourceDocument>],
     ) -> Result<Vec<Document>, Unfoldable>;
+
+    /// The same as [`Projection::fold`] in update operators, for changes that allow it: such as
+    /// `{ "$inc": { slot.path("count"): 1 } }`. `None`, the default, is for all others.
+    ///
+    /// The server applies operators in a part of the time of a pipeline. They must make the same state, also of a
+    /// target that has none yet, which is as [`Projection::empty`] there; and a state that need not be computed
+    /// again after them.
+    fn modify(
+        &self,
+        _slot: &Slot,
+        _changes: &[NetChange<'_, Self::SourceDocument>],
+    ) -> Option<Document> {
+        None
+    }
 
     /// Computes the states of some targets from the source collection. Every read must use the
     /// session: it is fixed to one point in time. A target that is left out gets

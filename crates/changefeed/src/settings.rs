@@ -52,8 +52,11 @@ settings! {
         batch_bytes_max: usize = 8 << 20,
         /// How long a transaction should take: a slower one makes the next ones smaller. Default 300 ms.
         commit_aim: Duration = Duration::from_millis(300),
-        /// How long a batch waits for more changes after its first one. Default 2 ms.
+        /// How long a batch waits for more changes after its first one, while changes are rare. Default 2 ms.
         batch_linger: Duration = Duration::from_millis(2),
+        /// How long a batch waits at most when many changes come: 0.1 ms for each of those of the last second. A
+        /// reader who waits at a barrier of the leading instance ends the wait. Default 50 ms.
+        batch_linger_max: Duration = Duration::from_millis(50),
         /// How long a batch waits for more changes while the projection is more than a second behind: changes
         /// that are late already gain more from a larger batch than they lose by waiting. Default 250 ms.
         batch_linger_behind: Duration = Duration::from_millis(250),
@@ -62,10 +65,11 @@ settings! {
         /// Bytes of events read ahead while a batch commits, with those of the batch. Default 12 MiB. One answer
         /// of the server, 16 MB at most, comes on top.
         prefetch_bytes_max: usize = 12 << 20,
-        /// How long a leader may be silent before another instance takes over. Default 10 s.
-        lease: Duration = Duration::from_secs(10),
-        /// The interval at which the leader renews its lease, the other instances try to take it, and all of
-        /// them read the checkpoint. Default 1 s.
+        /// How long a leader may be silent before another instance takes over. Default 3 s: less than a reader
+        /// should wait at a barrier ([`crate::Projector::wait_until_passed`]).
+        lease: Duration = Duration::from_secs(3),
+        /// The interval at which the leader renews its lease (or a third of the lease, if that is less), the other
+        /// instances look at it, and all of them read the checkpoint. Default 1 s.
         heartbeat: Duration = Duration::from_secs(1),
         /// The interval at which the position of a quiet stream is stored, so that it does not fall out of the
         /// oplog. Default 5 s.

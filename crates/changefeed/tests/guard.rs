@@ -137,6 +137,7 @@ async fn a_process_that_starts_on_a_backlog_begins_small() {
 
     let mut registry = Registry::default();
     let projector = board.project_with(growing(), &mut registry).await;
+    board.applied().await;
     board.assert_projected(&projector).await;
     assert_eq!(batches_up_to(&registry, "4.0"), 1.0, "the first one");
     let all = metric(&registry, "batch_changes_count", None);
@@ -172,6 +173,7 @@ async fn batches_that_the_server_does_not_take_shrink_to_one_change_and_grow_bac
             .expect("a fail point");
         let mut registry = Registry::default();
         let projector = board.project_with(growing(), &mut registry).await;
+        board.applied().await;
         board.assert_projected(&projector).await;
         assert_eq!(metric(&registry, "transactions_failed_total", None), 5.0);
         assert!(batches_up_to(&registry, "1.0") >= 1.0, "down to one change");

@@ -3,15 +3,12 @@
 
 mod board;
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use board::process::{self, Instance};
 use board::{Board, CheckpointWatch, brisk, comment, metric, until};
 use changefeed::{Projector, ProjectorSettings, marker};
 use prometheus_client::registry::Registry;
-
-const CHILD_URI: &str = "CHANGEFEED_TEST_CHILD_URI";
 
 fn settings() -> ProjectorSettings {
     brisk().lease(Duration::from_millis(600))
@@ -20,84 +17,7 @@ fn settings() -> ProjectorSettings {
 /// Not a test of its own: what the other tests start as another process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_instance_in_another_process() {
-    let Ok(uri) = std::env::var(CHILD_URI) else {
-        return;
-    };
-    let board = Board::open(uri, None).await;
-    let projector = board.project(settings()).await;
-    if projector.wait_until_serving().await.is_ok() {
-        eprintln!("serving");
-    }
-    while !projector.lag().leading {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    eprintln!("leading");
-    std::future::pending::<()>().await;
-}
-
-/// Another process that runs the projection. It ends with this handle.
-struct Instance {
-    process: Child,
-    says: tokio::sync::mpsc::UnboundedReceiver<String>,
-}
-
-impl Instance {
-    fn start(board: &Board, pause_at: Option<&str>) -> Self {
-        let mut command = Command::new(std::env::current_exe().expect("this test's program"));
-        command
-            .args(["an_instance_in_another_process", "--exact", "--nocapture"])
-            .env(CHILD_URI, &board.uri);
-        if let Some(point) = pause_at {
-            command.env("CHANGEFEED_PAUSE_AT", point);
-        }
-        let mut process = command
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("another process");
-        let errors = BufReader::new(process.stderr.take().expect("its standard error"));
-        let (said, says) = tokio::sync::mpsc::unbounded_channel();
-        std::thread::spawn(move || {
-            errors
-                .lines()
-                .map_while(Result::ok)
-                .try_for_each(|line| said.send(line))
-        });
-        Self { process, says }
-    }
-
-    async fn said(&mut self, line: &str) {
-        let said = async {
-            while let Some(said) = self.says.recv().await {
-                if said == line {
-                    return true;
-                }
-            }
-            false
-        };
-        let said = tokio::time::timeout(board::PATIENCE, said).await;
-        assert_eq!(said, Ok(true), "the other process says {line:?}");
-    }
-
-    fn signal(&self, name: &str) {
-        let sent = Command::new("kill")
-            .args([name, &self.process.id().to_string()])
-            .status();
-        assert!(sent.is_ok_and(|status| status.success()), "{name} is sent");
-    }
-
-    fn kill(mut self) {
-        self.process.kill().expect("the process is killed");
-        self.process.wait().expect("the process has ended");
-    }
-}
-
-impl Drop for Instance {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+    process::run_if_asked(settings()).await;
 }
 
 /// Takes over from an instance that is killed, with an auditor that looks at all posts.

@@ -106,3 +106,15 @@ async fn a_query_reads_what_its_own_mutation_wrote() {
     assert_eq!(behind.code(), "PROJECTION_BEHIND");
     projector.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_of_its_write_ends_the_wait_for_more_changes() {
+    let board = Board::with_posts(1).await;
+    let waits_long = brisk().batch_linger(Duration::from_secs(3_600));
+    let projector = board.project(waits_long).await;
+    for id in 1..=3 {
+        board.add(comment(id, 1, "text")).await;
+        board.assert_projected(&projector).await;
+    }
+    projector.stop().await;
+}

@@ -155,6 +155,27 @@ impl Projection for CommentProjection {
         ])
     }
 
+    /// New comments alone, as nearly all changes are. The list stays as full as it was: no state is short after them
+    /// that was not so before.
+    fn modify(&self, slot: &Slot, changes: &[NetChange<'_, StoredComment>]) -> Option<Document> {
+        if changes.iter().any(|change| change.existed) {
+            return None;
+        }
+        let newest = newest_of(changes);
+        let last_at = newest.first()?.created_at();
+        let count = i32::try_from(changes.len()).ok()?;
+        let present: Vec<Document> = newest.into_iter().map(embedded).collect();
+        Some(doc! {
+            "$push": { slot.path("latest"): {
+                "$each": present,
+                "$sort": { "createdAt": -1, "_id": -1 },
+                "$slice": LATEST_MAX,
+            } },
+            "$inc": { slot.path("count"): count },
+            "$max": { slot.path("lastAt"): last_at },
+        })
+    }
+
     async fn compute(
         &self,
         posts: &[Bson],

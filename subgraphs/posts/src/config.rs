@@ -13,9 +13,9 @@ pub struct Config {
     /// Fail `/health/ready` when the comments shown with posts lag by more than this.
     #[arg(long, env = "READY_LAG_MAX", alias = "ready-lag-seconds-max", default_value = "30s", value_parser = duration)]
     pub ready_lag_max: Duration,
-    /// Let another instance take over the projection when its leader has been silent for this long. With a
-    /// shorter time it takes over sooner, but a pause of the database may then replace a healthy leader.
-    #[arg(long, env = "PROJECTION_LEASE", alias = "projection-lease-seconds", default_value = "10s", value_parser = duration_from(Duration::from_secs(1)))]
+    /// Let another instance take over the projection when its leader has been silent for this long. Readers who wait
+    /// for their write give up after 5 s: with a longer time they fail while there is no leader.
+    #[arg(long, env = "PROJECTION_LEASE", alias = "projection-lease-seconds", default_value = "3s", value_parser = duration_from(Duration::from_secs(1)))]
     pub projection_lease: Duration,
     /// Compare a sample of the posts with their comments, and repair differences, this often; `0s` turns this
     /// off.

@@ -30,6 +30,7 @@ pub(crate) trait AnyProjection: Send + Sync {
         slot: &Slot,
         changes: &[NetChange<'_, SourceDocument>],
     ) -> std::result::Result<Vec<Document>, Unfoldable>;
+    fn modify(&self, slot: &Slot, changes: &[NetChange<'_, SourceDocument>]) -> Option<Document>;
     fn compute<'a>(
         &'a self,
         targets: &'a [Bson],
@@ -77,12 +78,11 @@ impl<P: Projection> AnyProjection for P {
         slot: &Slot,
         changes: &[NetChange<'_, SourceDocument>],
     ) -> std::result::Result<Vec<Document>, Unfoldable> {
-        let typed = changes.iter().map(|change| NetChange {
-            key: change.key,
-            existed: change.existed,
-            after: change.after.map(typed::<P>),
-        });
-        Projection::fold(self, slot, &typed.collect::<Vec<_>>())
+        Projection::fold(self, slot, &all_typed::<P>(changes))
+    }
+
+    fn modify(&self, slot: &Slot, changes: &[NetChange<'_, SourceDocument>]) -> Option<Document> {
+        Projection::modify(self, slot, &all_typed::<P>(changes))
     }
 
     fn compute<'a>(
@@ -96,6 +96,17 @@ impl<P: Projection> AnyProjection for P {
     fn locate<'a>(&'a self, slot: &'a Slot, key: &'a Bson) -> BoxFuture<'a, Result<Option<Bson>>> {
         Box::pin(Projection::locate(self, slot, key))
     }
+}
+
+fn all_typed<'a, P: Projection>(
+    changes: &[NetChange<'a, SourceDocument>],
+) -> Vec<NetChange<'a, P::SourceDocument>> {
+    let typed = changes.iter().map(|change| NetChange {
+        key: change.key,
+        existed: change.existed,
+        after: change.after.map(typed::<P>),
+    });
+    typed.collect()
 }
 
 fn typed<P: Projection>(document: &SourceDocument) -> &P::SourceDocument {

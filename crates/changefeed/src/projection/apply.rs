@@ -1,7 +1,7 @@
 //! One batch: decoded, folded target by target, written with the checkpoint.
 
 use std::collections::{HashMap, HashSet};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bson::{Bson, DateTime, RawDocumentBuf, Timestamp, doc};
 use futures_util::TryStreamExt;
@@ -17,7 +17,7 @@ use super::any_projection::SourceDocument;
 use super::batch::Batch;
 use super::checkpoint::Checkpoint;
 use super::dead_letter::DeadLetter;
-use super::fold::{AS_OF, Touched, Unclear, collapse, statement};
+use super::fold::{AS_OF, Touched, Unclear, Way, collapse, statement};
 use super::give_way;
 use super::leader::{Ended, Leader, Uncommitted};
 use super::transaction::{Refusal, Writes, probe};
@@ -120,8 +120,9 @@ impl Leader<'_> {
 
     /// Rests after a batch of so many changes while others write faster than they are applied.
     async fn give_way(&mut self, changes: usize, last: Option<DateTime>, took: Duration) {
-        let last = last.map(|at| SystemTime::now().duration_since(at.to_system_time()));
-        let Some(Ok(age)) = last else { return };
+        let Some(age) = last.map(|at| self.instance.clock.since(at)) else {
+            return;
+        };
         if age < give_way::AGE_MIN {
             return;
         }
@@ -264,12 +265,8 @@ impl Leader<'_> {
         to: Checkpoint,
     ) -> Result<Duration, Ended> {
         let mut poisoned: HashMap<Bson, String> = HashMap::new();
-        if self.suspects > 0 {
-            let targets = touched.iter().map(|(target, _)| target.clone());
-            let unhealed = self.heal_spoiled(targets).await?.into_iter();
-            poisoned.extend(unhealed.map(|target| (target, SPOILED.to_owned())));
-        }
-        let mut writes = self.plan(touched, as_of, &mut poisoned);
+        let mut way = Way::Operators;
+        let mut writes = self.plan(touched, as_of, way, &mut poisoned).await?;
         let mut attempts = 0;
         loop {
             writes
@@ -295,6 +292,11 @@ impl Leader<'_> {
                 }
                 Err(Uncommitted::Ended(ended)) => return Err(ended),
                 Err(Uncommitted::Failed(error)) => return Err(Ended::Fault(error)),
+                // Pipelines overwrite what another program has put in the place of a state.
+                Err(Uncommitted::Refused { .. }) if writes.has_operators() => {
+                    way = Way::Pipelines;
+                    writes = self.plan(touched, as_of, way, &mut poisoned).await?;
+                }
                 Err(Uncommitted::Refused { target, reason }) => {
                     attempts += 1;
                     tracing::warn!(
@@ -309,17 +311,39 @@ impl Leader<'_> {
                     } else {
                         tokio::time::sleep(REFUSED_PAUSE).await;
                     }
-                    writes = self.plan(touched, as_of, &mut poisoned);
+                    writes = self.plan(touched, as_of, way, &mut poisoned).await?;
                 }
             }
         }
     }
 
-    /// The updates of all targets but the poisoned ones, which a failing fold joins.
-    fn plan(
+    /// The updates of all targets but the poisoned ones, which a failing fold joins. Where a target may end the
+    /// server, those of pipelines are healed first; what cannot be healed is poisoned.
+    async fn plan(
+        &mut self,
+        touched: &Touched<'_>,
+        as_of: &AsOf,
+        way: Way,
+        poisoned: &mut HashMap<Bson, String>,
+    ) -> Result<Writes, Ended> {
+        let writes = self.plan_unhealed(touched, as_of, way, poisoned);
+        if self.suspects == 0 && way == Way::Operators {
+            return Ok(writes);
+        }
+        let unhealed = self.heal_spoiled(writes.targets_of_pipelines()).await?;
+        if unhealed.is_empty() {
+            return Ok(writes);
+        }
+        let unhealed = unhealed.into_iter();
+        poisoned.extend(unhealed.map(|target| (target, SPOILED.to_owned())));
+        Ok(self.plan_unhealed(touched, as_of, way, poisoned))
+    }
+
+    fn plan_unhealed(
         &self,
         touched: &Touched<'_>,
         as_of: &AsOf,
+        way: Way,
         poisoned: &mut HashMap<Bson, String>,
     ) -> Writes {
         let mut writes = Writes::default();
@@ -333,7 +357,7 @@ impl Leader<'_> {
                     false => as_of.get(&StateKey::new(&slot, target)).copied(),
                 };
                 let changes = collapse(touches, computed_as_of);
-                match statement(&*self.instance.projection, &slot, target, &changes) {
+                match statement(&*self.instance.projection, &slot, target, &changes, way) {
                     Ok(update) => writes.statements.extend(update),
                     Err(error) => {
                         poisoned.insert(target.clone(), error.to_string());

@@ -1,18 +1,14 @@
 //! A batch: what has arrived, bounded by count, bytes and time; and what is in hand for the next one.
 
+use bson::DateTime;
 use std::collections::VecDeque;
-use std::time::{Duration, SystemTime};
-
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
-use crate::ProjectorSettings;
 use crate::stream::{RawEvent, Signal};
 
+use super::linger::{Linger, Readers};
 use super::transaction_size::Size;
-
-/// A first event older than this says that there is a backlog.
-const BEHIND: Duration = Duration::from_secs(1);
 
 /// Events in the order of the stream, and what came after them.
 pub(crate) struct Batch {
@@ -23,6 +19,16 @@ pub(crate) struct Batch {
     pub full: bool,
     /// What its transaction takes, as far as is known.
     pub used: Size,
+}
+
+impl Signal {
+    /// When the server wrote the change, on its own clock.
+    pub(crate) fn wall_time(&self) -> Option<DateTime> {
+        match self {
+            Self::Event(event) => event.document.get_datetime("wallTime").ok(),
+            _ => None,
+        }
+    }
 }
 
 /// The stream's signals, and before them those that were read and are not applied: the rest of a
@@ -66,11 +72,13 @@ impl Intake {
     }
 }
 
-/// Collects a batch that begins with `first` and takes no more than there is room for.
+/// Collects a batch that begins with `first` and takes no more than there is room for. While there is room, it waits
+/// for more.
 pub(crate) async fn gather(
     first: Signal,
     intake: &mut Intake,
-    settings: &ProjectorSettings,
+    linger: Linger,
+    readers: &Readers,
     room: Size,
 ) -> Batch {
     let mut batch = Batch {
@@ -80,7 +88,7 @@ pub(crate) async fn gather(
         used: Size::NOTHING,
     };
     let mut bytes = 0;
-    let deadline = Instant::now() + linger(&first, settings);
+    let deadline = Instant::now() + linger.wait;
     let mut next = Some(first);
     while let Some(signal) = next {
         match signal {
@@ -99,23 +107,14 @@ pub(crate) async fn gather(
         }
         next = match intake.try_next() {
             Some(signal) => Some(signal),
-            None => timeout_at(deadline, intake.next()).await.ok().flatten(),
+            None => tokio::select! {
+                biased;
+                signal = intake.next() => signal,
+                () = readers.any(), if linger.yields => None,
+                () = sleep_until(deadline) => None,
+            },
         };
     }
     batch.used.changes = batch.events.len();
     batch
-}
-
-/// How long to wait for more. The answers of the server come with pauses between them that are longer
-/// than the few milliseconds of everyday: a backlog would be cut at each.
-fn linger(first: &Signal, settings: &ProjectorSettings) -> Duration {
-    let age = match first {
-        Signal::Event(event) => event.document.get_datetime("wallTime").ok(),
-        _ => None,
-    }
-    .and_then(|at| SystemTime::now().duration_since(at.to_system_time()).ok());
-    match age {
-        Some(age) if age > BEHIND => settings.batch_linger_behind.max(settings.batch_linger),
-        _ => settings.batch_linger,
-    }
 }

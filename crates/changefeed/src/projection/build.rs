@@ -22,6 +22,8 @@ use super::leader::{Ended, Leader, Uncommitted};
 use super::transaction::Writes;
 use super::transaction_size::Size;
 
+/// Heartbeats after which every instance knows of a switch, and its queries of the old slot have ended.
+const HEARTBEATS_BEFORE_RETIREMENT: u32 = 10;
 /// Bytes of states that one chunk stores at most; a single larger one has a chunk of its own.
 const CHUNK_BYTES_MAX: usize = 8 << 20;
 
@@ -286,9 +288,13 @@ impl Leader<'_> {
             "the new build of the projection is complete and serves from now on"
         );
         // Readers elsewhere learn of the switch with their next heartbeat: the old slot stays so long.
-        self.retire_at = Some(Instant::now() + self.instance.settings.lease);
+        self.retire_at = Some(self.retirement());
         self.instance.nudge.notify_one();
         Ok(())
+    }
+
+    fn retirement(&self) -> Instant {
+        Instant::now() + self.instance.settings.heartbeat * HEARTBEATS_BEFORE_RETIREMENT
     }
 
     /// Removes the slots of generations that no query reads any more.
@@ -296,9 +302,8 @@ impl Leader<'_> {
         if self.checkpoint.retiring.is_empty() {
             return Ok(());
         }
-        let retire_at = *self
-            .retire_at
-            .get_or_insert(Instant::now() + self.instance.settings.lease);
+        let retirement = self.retirement();
+        let retire_at = *self.retire_at.get_or_insert(retirement);
         if Instant::now() < retire_at {
             return Ok(());
         }

@@ -35,7 +35,7 @@ pub(crate) struct Checkpoint {
     pub applied_until: Timestamp,
     /// Some targets were computed from the source as it was up to this time, ahead of `position`.
     pub ahead_until: Timestamp,
-    /// The wall clock's time at which the serving state was level with the source.
+    /// The time on the server's clock at which the serving state was level with the source.
     pub level: DateTime,
     /// The generation that readers use.
     pub serving: Option<i64>,

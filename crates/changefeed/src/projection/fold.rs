@@ -168,6 +168,8 @@ pub(crate) struct Statement {
     pub encoded: RawDocumentBuf,
     /// Whether the update may ask for the state to be computed again.
     pub may_go_stale: Option<Slot>,
+    /// Whether the update is a pipeline, which must not meet a spoiled field.
+    pub is_pipeline: bool,
 }
 
 /// An update that no command can hold.
@@ -200,13 +202,30 @@ impl Statement {
             target: target.clone(),
             encoded,
             may_go_stale,
+            is_pipeline: false,
         })
+    }
+
+    fn of_pipeline(self) -> Self {
+        Self {
+            is_pipeline: true,
+            ..self
+        }
     }
 
     /// Bytes of the encoded statement.
     pub fn bytes(&self) -> usize {
         self.encoded.as_bytes().len()
     }
+}
+
+/// How states are brought forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// By update operators where the projection can say it in them, and by pipelines elsewhere.
+    Operators,
+    /// By pipelines alone.
+    Pipelines,
 }
 
 /// The update that brings one target's state in one slot forward; `None` when nothing changes.
@@ -218,9 +237,17 @@ pub(crate) fn statement(
     slot: &Slot,
     target: &Bson,
     changes: &[NetChange<'_, SourceDocument>],
+    way: Way,
 ) -> Result<Option<Statement>, Unfoldable> {
     if changes.is_empty() {
         return Ok(None);
+    }
+    let unfoldable = |unsendable: Unsendable| Unfoldable(unsendable.reason);
+    if way == Way::Operators
+        && let Some(operators) = projection.modify(slot, changes)
+    {
+        let statement = Statement::new(target, Bson::from(operators), None);
+        return statement.map(Some).map_err(unfoldable);
     }
     let stages = projection.fold(slot, changes)?;
     let may_go_stale = stages
@@ -238,8 +265,8 @@ pub(crate) fn statement(
     }));
     let statement = Statement::new(target, Bson::Array(pipeline), may_go_stale);
     statement
-        .map(Some)
-        .map_err(|unsendable| Unfoldable(unsendable.reason))
+        .map(|statement| Some(statement.of_pipeline()))
+        .map_err(unfoldable)
 }
 
 /// The field of a state by which a fold asks for the state to be computed again.

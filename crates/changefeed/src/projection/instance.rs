@@ -10,12 +10,14 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::server_clock::ServerClock;
 use crate::{Error, ProjectionMetrics, ProjectorSettings, SendAction, Source, WithCauses};
 
 use super::any_projection::AnyProjection;
 use super::compute::StateBytes;
 use super::leader::{Ended, Leader};
-use super::lease::{HeldLease, Lease};
+use super::lease::{Acquired, HeldLease, Lease};
+use super::linger::Readers;
 use super::progress::Progress;
 use super::store::ProjectionStore;
 use super::transaction_size::TransactionSize;
@@ -23,11 +25,15 @@ use super::transaction_size::TransactionSize;
 /// How often the oplog's length is looked at.
 const OPLOG_INTERVAL: Duration = Duration::from_secs(10);
 
+/// The server counts a lease in whole milliseconds, and it has run out after the last one.
+const RUN_OUT: Duration = Duration::from_millis(2);
+
 /// What one instance of a projection works with.
 pub(crate) struct Instance {
     pub projection: Arc<dyn AnyProjection>,
     pub source: Source,
     pub store: ProjectionStore,
+    pub clock: ServerClock,
     pub settings: ProjectorSettings,
     pub metrics: ProjectionMetrics,
     /// How much a batch takes. The sizes outlive a leadership: the next one begins with what the last
@@ -39,6 +45,8 @@ pub(crate) struct Instance {
     pub progress: watch::Sender<Progress>,
     /// Wakes the leader: there is a command.
     pub nudge: Arc<Nudge>,
+    /// Who waits at a barrier here.
+    pub readers: Readers,
     pub stop: CancellationToken,
 }
 
@@ -67,7 +75,7 @@ impl Nudge {
 impl Instance {
     /// Stands by and leads, by turns, until it is stopped.
     pub async fn run(self) {
-        let lease = Lease::new(
+        let mut lease = Lease::new(
             self.store.clone(),
             self.projection.name(),
             self.settings.lease,
@@ -75,12 +83,14 @@ impl Instance {
         );
         while !self.stop.is_cancelled() {
             let known = self.progress.borrow().epoch;
+            let mut pause = self.settings.heartbeat;
             match lease.acquire(known).await {
-                Ok(Some(mut held)) => {
+                Ok(Acquired::Held(mut held)) => {
                     self.lead(&mut held).await;
                     lease.release(held.epoch).await;
                 }
-                Ok(None) => {}
+                // It is looked at again as soon as it may have run out.
+                Ok(Acquired::Busy { left }) => pause = pause.min(left + RUN_OUT),
                 Err(error) => tracing::warn!(
                     error = %WithCauses(&error),
                     projection = self.projection.name(),
@@ -95,7 +105,7 @@ impl Instance {
                 );
             }
             tokio::select! {
-                () = tokio::time::sleep(self.settings.heartbeat) => {}
+                () = tokio::time::sleep(pause) => {}
                 () = self.stop.cancelled() => {}
             }
         }
@@ -174,6 +184,7 @@ pub(crate) async fn refresh(
 /// Keeps the gauges up that change with time alone.
 pub(crate) async fn keep_gauges(
     store: ProjectionStore,
+    clock: ServerClock,
     metrics: ProjectionMetrics,
     progress: watch::Receiver<Progress>,
     interval: Duration,
@@ -182,7 +193,9 @@ pub(crate) async fn keep_gauges(
     let mut oplog_at = Instant::now();
     loop {
         let known = progress.borrow().clone();
-        metrics.lag_seconds.set(known.behind().as_secs_f64());
+        metrics
+            .lag_seconds
+            .set(clock.since(known.level).as_secs_f64());
         metrics.epoch.set(known.epoch);
         if let (true, Some(passed)) = (Instant::now() >= oplog_at, known.passed) {
             oplog_at = Instant::now() + OPLOG_INTERVAL;

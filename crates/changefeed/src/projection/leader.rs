@@ -1,9 +1,9 @@
 //! The leader: follows the stream, batch by batch, and does the chores in between.
 
 use std::collections::HashSet;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use bson::{Bson, DateTime, Timestamp};
+use bson::{Bson, Timestamp};
 use mongodb::ClientSession;
 use tokio::time::Instant;
 
@@ -17,6 +17,7 @@ use super::failures::Failures;
 use super::give_way::GiveWay;
 use super::instance::Instance;
 use super::lease::HeldLease;
+use super::linger::{Linger, Rate};
 use super::progress::Progress;
 use super::transaction::{Refusal, Writes};
 use super::transaction_size::Size;
@@ -75,6 +76,7 @@ pub(crate) struct Leader<'m> {
     pub trouble: Option<String>,
     pub failures: Failures,
     pub give_way: GiveWay,
+    pub rate: Rate,
     /// Changes to come among whose targets one may have ended the server.
     pub suspects: usize,
     pub heartbeat_at: Instant,
@@ -125,6 +127,7 @@ impl<'m> Leader<'m> {
             trouble: None,
             failures: Failures::default(),
             give_way: GiveWay::default(),
+            rate: Rate::new(now),
             // An older leader may have met it.
             suspects: instance.settings.batch_count_max,
             heartbeat_at: now,
@@ -207,7 +210,10 @@ impl<'m> Leader<'m> {
     ) -> Result<Option<String>, Ended> {
         let instance = self.instance;
         let room = instance.batch_size.room();
-        let mut batch = gather(first, intake, &instance.settings, room).await;
+        let age = first.wall_time().map(|at| instance.clock.since(at));
+        let linger = Linger::new(age, &self.rate, &instance.settings);
+        let mut batch = gather(first, intake, linger, &instance.readers, room).await;
+        self.rate.add(batch.events.len(), Instant::now());
         let applied = self.apply(&mut batch, room).await;
         let used = batch.used;
         intake.put_back(batch);
@@ -289,7 +295,7 @@ impl<'m> Leader<'m> {
         to.resume = Some(Start::After(token));
         to.position = to.position.max(position);
         if to.intact {
-            to.level = DateTime::now();
+            to.level = self.instance.clock.now();
         }
         self.commit_or_end(&Writes::default(), to).await
     }
@@ -404,7 +410,7 @@ impl<'m> Leader<'m> {
         let mut progress = Progress::from_checkpoint(&self.checkpoint, true);
         if progress.passed.is_some() && self.idle.is_some() {
             progress.passed = Some(self.position());
-            progress.level = SystemTime::now();
+            progress.level = self.instance.clock.now();
         }
         progress.trouble.clone_from(&self.trouble);
         self.instance

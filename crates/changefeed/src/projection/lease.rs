@@ -25,6 +25,24 @@ pub(crate) struct Lease {
     length: Duration,
     /// How often a leader renews.
     renewal: Duration,
+    leaders_turn: Turn,
+}
+
+/// Whether a leader gets the time to renew a lease that ran out while nobody could.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    NotDue,
+    Due,
+    Given,
+}
+
+/// What came of the attempt to take the lease.
+pub(crate) enum Acquired {
+    Held(HeldLease),
+    /// Another instance leads; its lease runs out after this time if it does not renew it.
+    Busy {
+        left: Duration,
+    },
 }
 
 /// A lease that is being renewed in the background until this is dropped.
@@ -46,6 +64,7 @@ impl Lease {
             owner,
             length,
             renewal: heartbeat.min(length / 3),
+            leaders_turn: Turn::NotDue,
         }
     }
 
@@ -57,17 +76,24 @@ impl Lease {
     ///
     /// The lease is made where there is none, which is so after the database was dropped too:
     /// `known` is the highest epoch that this instance has heard of, and the new one is higher.
-    pub async fn acquire(&self, known: i64) -> Result<Option<HeldLease>, Error> {
+    pub async fn acquire(&mut self, known: i64) -> Result<Acquired, Error> {
+        let left = self.look().await?;
+        if let Some(left) = left.filter(|left| !left.is_zero()) {
+            return Ok(Acquired::Busy { left });
+        }
         let failed = |source| Error::Database {
             doing: "taking the lease",
             source,
         };
-        let free = doc! { "owner": "", "epoch": known, "expires": DateTime::from_millis(0) };
-        let create = self
-            .store
-            .leases
-            .update_one(doc! { "_id": &self.name }, doc! { "$setOnInsert": free });
-        create.upsert(true).await.map_err(failed)?;
+        if left.is_none() {
+            let free = doc! { "owner": "", "epoch": known, "expires": DateTime::from_millis(0) };
+            let create = doc! { "$setOnInsert": free };
+            let create = self
+                .store
+                .leases
+                .update_one(doc! { "_id": &self.name }, create);
+            create.upsert(true).await.map_err(failed)?;
+        }
         let session = self.store.client().start_session().await.map_err(failed)?;
         let run_out = doc! { "_id": &self.name, "$expr": { "$lt": ["$expires", "$$NOW"] } };
         let take = vec![doc! { "$set": {
@@ -82,7 +108,7 @@ impl Lease {
             .find_one_and_update(run_out, take)
             .return_document(ReturnDocument::Before);
         let Some(before) = taken.send().await.map_err(failed)? else {
-            return Ok(None);
+            return Ok(Acquired::Busy { left: self.length });
         };
         let before_epoch = before
             .get_i64("epoch")
@@ -91,7 +117,47 @@ impl Lease {
         if let Ok(left) = before.get_document("session") {
             self.kill_session(left).await;
         }
-        Ok(Some(self.keep(epoch, session)))
+        Ok(Acquired::Held(self.keep(epoch, session)))
+    }
+
+    /// How long the lease is still valid, zero when it has run out; `None` where there is none.
+    ///
+    /// While the database stands still or elects a primary, nobody can renew. So a lease that has run out then counts
+    /// as valid for one more renewal: otherwise a pause of the database would replace a healthy leader.
+    async fn look(&mut self) -> Result<Option<Duration>, Error> {
+        let began = Instant::now();
+        let left = self.time_left().await;
+        let is_disturbed = left.is_err() || began.elapsed() > self.renewal;
+        if is_disturbed && self.leaders_turn == Turn::NotDue {
+            self.leaders_turn = Turn::Due;
+        }
+        let left = left?;
+        self.leaders_turn = match (left, self.leaders_turn) {
+            (Some(Duration::ZERO), Turn::Due) => {
+                self.leaders_turn = Turn::Given;
+                return Ok(Some(self.renewal));
+            }
+            (Some(Duration::ZERO), turn) => turn,
+            _ => Turn::NotDue,
+        };
+        Ok(left)
+    }
+
+    /// As [`Lease::look`], as it is stored.
+    async fn time_left(&self) -> Result<Option<Duration>, Error> {
+        let left = doc! { "$subtract": ["$expires", "$$NOW"] };
+        let found = self
+            .store
+            .leases
+            .find_one(doc! { "_id": &self.name })
+            .projection(doc! { "left_ms": left });
+        let found = found.send().await.map_err(|source| Error::Database {
+            doing: "reading the lease",
+            source,
+        })?;
+        // Another type than that of a lease: whoever takes it writes it right.
+        let left = found.map(|found| found.get_i64("left_ms").unwrap_or_default());
+        Ok(left.map(|left| Duration::from_millis(u64::try_from(left).unwrap_or_default())))
     }
 
     async fn kill_session(&self, left: &Document) {

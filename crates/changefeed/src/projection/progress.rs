@@ -1,8 +1,6 @@
 //! What this process knows of how far the projection has come.
 
-use std::time::{Duration, SystemTime};
-
-use bson::Timestamp;
+use bson::{DateTime, Timestamp};
 
 use super::Slot;
 use super::checkpoint::Checkpoint;
@@ -16,8 +14,8 @@ pub(crate) struct Progress {
     pub passed: Option<Timestamp>,
     /// The generation that readers use.
     pub serving: Option<i64>,
-    /// When the serving state was last known to be level with the source.
-    pub level: SystemTime,
+    /// When the serving state was last known to be level with the source, on the server's clock.
+    pub level: DateTime,
     /// Whether this process writes.
     pub leading: bool,
     /// What keeps this process from building the state, for operators.
@@ -25,12 +23,13 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    pub fn unknown() -> Self {
+    /// Nothing is known at this time of the server's.
+    pub fn unknown(now: DateTime) -> Self {
         Self {
             epoch: 0,
             passed: None,
             serving: None,
-            level: SystemTime::now(),
+            level: now,
             leading: false,
             trouble: None,
         }
@@ -43,7 +42,7 @@ impl Progress {
             passed: Some(checkpoint.position)
                 .filter(|_| checkpoint.serving.is_some() && checkpoint.intact),
             serving: checkpoint.serving,
-            level: checkpoint.level.to_system_time(),
+            level: checkpoint.level,
             leading,
             trouble: None,
         }
@@ -61,10 +60,5 @@ impl Progress {
     pub fn slot_at(&self, time: Timestamp, field: &str) -> Option<Slot> {
         self.passed.filter(|passed| *passed >= time)?;
         self.serving.map(|generation| Slot::new(field, generation))
-    }
-
-    /// How long ago the serving state was level with the source.
-    pub fn behind(&self) -> Duration {
-        self.level.elapsed().unwrap_or_default()
     }
 }

@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use crate::server_clock::ServerClock;
 use crate::{
     BarrierError, Error, NotReady, OperationTime, ProjectionMetrics, ProjectorSettings, Source,
     WithCauses,
@@ -18,6 +19,7 @@ use crate::{
 use super::any_projection::AnyProjection;
 use super::compute::StateBytes;
 use super::instance::{Instance, Nudge, keep_gauges, refresh};
+use super::linger::Readers;
 use super::progress::Progress;
 use super::requests::{REBUILD, REPLAY, request};
 use super::store::{ProjectionStore, repair_id};
@@ -42,8 +44,10 @@ struct Inner {
     projection: Arc<dyn AnyProjection>,
     source: Source,
     store: ProjectionStore,
+    clock: ServerClock,
     progress: watch::Sender<Progress>,
     nudge: Arc<Nudge>,
+    readers: Readers,
     ready_lag_max: Duration,
     /// One at a time reads the checkpoint for all who wait.
     refreshing: Arc<tokio::sync::Mutex<Instant>>,
@@ -97,18 +101,22 @@ impl Projector {
             source.now().await?;
             let store = ProjectionStore::new(source.database(), projection.target());
             store.create().await?;
-            let progress = watch::Sender::new(Progress::unknown());
+            let clock = ServerClock::read(&store.database).await?;
+            let progress = watch::Sender::new(Progress::unknown(clock.now()));
             let (nudge, tasks, stop) = (
                 Arc::new(Nudge::default()),
                 TaskTracker::new(),
                 CancellationToken::new(),
             );
+            let readers = Readers::default();
             let inner = Inner {
                 projection: projection.clone(),
                 source: source.clone(),
                 store: store.clone(),
+                clock: clock.clone(),
                 progress: progress.clone(),
                 nudge: nudge.clone(),
+                readers: readers.clone(),
                 ready_lag_max: settings.ready_lag_max,
                 refreshing: Arc::new(tokio::sync::Mutex::new(Instant::now())),
                 tasks: tasks.clone(),
@@ -117,8 +125,14 @@ impl Projector {
             };
             let ended = CancellationToken::new();
             let (known, heartbeat) = (progress.subscribe(), settings.heartbeat);
+            tasks.spawn(
+                clock
+                    .clone()
+                    .keep(store.database.clone(), heartbeat, ended.clone()),
+            );
             tasks.spawn(keep_gauges(
                 store.clone(),
+                clock.clone(),
                 metrics.clone(),
                 known,
                 heartbeat,
@@ -128,6 +142,7 @@ impl Projector {
                 projection,
                 source,
                 store,
+                clock,
                 batch_size: batch_size(&settings),
                 computing_size: computing_size(&settings),
                 state_bytes: StateBytes::new(),
@@ -135,6 +150,7 @@ impl Projector {
                 metrics,
                 progress,
                 nudge,
+                readers,
                 stop,
             };
             tasks.spawn(async move {
@@ -178,6 +194,8 @@ impl Projector {
     ) -> Result<Slot, BarrierError> {
         let field = self.inner.projection.field();
         let passed = |progress: &Progress| progress.slot_at(time.timestamp(), field);
+        // It ends the wait of a batch, if this instance leads.
+        let _waiting = self.inner.readers.enter();
         self.wait_until(passed, Some(Instant::now() + limit))
             .await
             .map_err(|error| match error {
@@ -263,7 +281,7 @@ impl Projector {
     pub fn lag(&self) -> Lag {
         let known = self.inner.progress.borrow();
         Lag {
-            behind: known.behind(),
+            behind: self.inner.clock.since(known.level),
             leading: known.leading,
         }
     }
@@ -281,7 +299,8 @@ impl Projector {
         if known.serving.is_none() {
             return Err(NotReady::FirstBuild);
         }
-        let (behind, limit) = (known.behind(), self.inner.ready_lag_max);
+        let behind = self.inner.clock.since(known.level);
+        let limit = self.inner.ready_lag_max;
         if behind > limit {
             return Err(NotReady::Behind { behind, limit });
         }

@@ -1,5 +1,6 @@
 //! The one way to write: data and checkpoint in one transaction, compared and set.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use bson::{Bson, DateTime, Document, doc, oid::ObjectId};
@@ -78,6 +79,25 @@ impl Writes {
             && self.repairs.is_empty()
             && self.repaired.is_empty()
             && self.settled.is_empty()
+    }
+
+    /// Whether some states are brought forward by update operators.
+    pub fn has_operators(&self) -> bool {
+        self.statements
+            .iter()
+            .any(|statement| !statement.is_pipeline)
+    }
+
+    /// The targets whose states are brought forward by pipelines, each once.
+    pub fn targets_of_pipelines(&self) -> impl Iterator<Item = Bson> {
+        let pipelines = self
+            .statements
+            .iter()
+            .filter(|statement| statement.is_pipeline);
+        let targets: HashSet<Bson> = pipelines
+            .map(|statement| statement.target.clone())
+            .collect();
+        targets.into_iter()
     }
 
     /// Writes all of it and moves the checkpoint from `from` to `to`, or does nothing. Returns what

@@ -1,6 +1,8 @@
 //! A small board under test: posts with the number and the newest of their comments.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub mod process;
+
 use std::time::Duration;
 
 use bson::{Bson, Document, RawDocument, doc};
@@ -285,6 +287,20 @@ impl Board {
             .await
             .expect("the projection comes so far");
         self.states(&slot).await
+    }
+
+    /// Waits until everything so far has passed. Unlike a barrier, it does not end the wait of a batch.
+    pub async fn applied(&self) {
+        let now = self.now().await.timestamp();
+        let checkpoints = self.own("changefeed_checkpoints");
+        let position = || async {
+            let checkpoint = checkpoints.find_one(doc! {}).await.expect("read");
+            checkpoint.and_then(|checkpoint| checkpoint.get_timestamp("position").ok())
+        };
+        until("everything is applied", || async {
+            position().await.is_some_and(|position| position >= now)
+        })
+        .await;
     }
 
     pub async fn states(&self, slot: &Slot) -> Vec<(i64, Document)> {

@@ -1,7 +1,7 @@
 //! A post follows its comments: their number, the newest of them, and when it was.
 
 use bson::oid::ObjectId;
-use bson::{Document, doc};
+use bson::{Bson, Document, doc};
 use insta::assert_json_snapshot;
 use serde_json::{Value, json};
 
@@ -287,4 +287,22 @@ async fn a_reaction_to_a_comment_writes_nothing_into_its_post() {
     assert!(written < 5, "{written}");
     edit("Again", 20).await;
     assert!(count().await > before + written);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_comment_reaches_a_post_whose_state_another_program_has_replaced() {
+    let posts = Posts::start().await;
+    for instead in [Bson::Null, Bson::from("text"), Bson::from(doc! { "g1": 3 })] {
+        let id = posts.create("T").await;
+        posts.comment(&id, "A").await;
+        discussion(&posts, &id, 1).await;
+        let post = ObjectId::parse_str(&id).expect("an id");
+        let all = posts.collection("posts");
+        let replacement = doc! { "$set": { "discussion": instead } };
+        let replaced = all.update_one(doc! { "_id": post }, replacement);
+        assert_eq!(replaced.await.expect("replaced").modified_count, 1);
+        posts.comment(&id, "B").await;
+        let is_there = |data: &Value| data["post"]["latestComments"][0]["text"] == "B";
+        posts.until(DISCUSSION, json!({ "id": id }), is_there).await;
+    }
 }
