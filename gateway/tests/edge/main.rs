@@ -20,6 +20,7 @@ mod prepared;
 mod rate_limit;
 mod rate_limit_live;
 mod resumable;
+mod several_addresses;
 mod shared_sockets;
 mod signed_requests;
 mod slow_clients;
