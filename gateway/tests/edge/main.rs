@@ -24,6 +24,7 @@ mod several_addresses;
 mod shared_sockets;
 mod signed_requests;
 mod slow_clients;
+mod spread_subscriptions;
 mod streaming;
 mod subgraph_connections;
 mod subgraph_errors;
