@@ -18,6 +18,7 @@ mod owners;
 mod pages;
 mod projection_faults;
 mod projection_lag;
+mod rolling_restart;
 mod signed_requests;
 mod stack;
 mod tutorial;
