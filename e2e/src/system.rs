@@ -148,6 +148,17 @@ impl System {
         self.ready(service).await;
     }
 
+    /// Ends a service with SIGTERM and starts it again, on its port, and waits until it is ready.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub async fn restart(&mut self, service: Service) {
+        let instance = self.instances.remove(service.name());
+        let mut instance = instance.expect("a running service");
+        instance.process.stop().await.expect("its end");
+        self.run(service).await;
+    }
+
     /// Starts a service again, on its port, with more settings, and waits only until it listens.
     pub async fn run_with(&mut self, service: Service, settings: &[(&str, &str)]) {
         let instance = self.instance(service, settings).await;
@@ -302,6 +313,15 @@ impl Instance {
 
     pub fn process(&mut self) -> &mut ServiceProcess {
         &mut self.process
+    }
+
+    /// Waits until it says that it is ready.
+    ///
+    /// # Panics
+    /// When it does not get ready.
+    pub async fn is_ready(&mut self) {
+        let ready = self.process.ready(READY_TIME_LIMIT).await;
+        ready.unwrap_or_else(|error| panic!("{error:#}"));
     }
 
     /// Waits until it has logged a text.

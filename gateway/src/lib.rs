@@ -175,22 +175,26 @@ fn register_health(gateway: &Arc<Gateway>, health: &Health) {
     health.report("subgraphs", move || silent_subgraphs(&reported));
 }
 
-/// Names the subgraphs that do not answer. They are only reported: a silent subgraph must not take
-/// the gateway out of rotation, because the others still answer.
+/// Names the subgraphs that do not answer, and their addresses that are down. They are only reported: a silent subgraph
+/// must not take the gateway out of rotation, because the others still answer.
 fn silent_subgraphs(gateway: &Gateway) -> Result<(), String> {
     let Some(serving) = gateway.served() else {
         return Ok(());
     };
-    let silent = serving.graph.subgraphs.iter().filter_map(|subgraph| {
-        let unanswered = subgraph.unanswered()?;
-        let limit = gateway.config().subgraph_silence_max;
-        (unanswered >= limit).then(|| {
+    let limit = gateway.config().subgraph_silence_max;
+    let silent = serving.graph.subgraphs.iter().flat_map(|subgraph| {
+        let name = subgraph.name();
+        let unanswered = subgraph.unanswered().filter(|it| *it >= limit);
+        let silent = unanswered.map(|it| format!("{name}: no response for {} s", it.as_secs()));
+        let (down, all) = subgraph.balancer().map(|it| it.down()).unwrap_or_default();
+        let down = (!down.is_empty()).then(|| {
             format!(
-                "{}: no response for {} s",
-                subgraph.name(),
-                unanswered.as_secs()
+                "{name}: {} of {all} addresses are down ({})",
+                down.len(),
+                down.join(", ")
             )
-        })
+        });
+        [silent, down].into_iter().flatten()
     });
     let silent: Vec<String> = silent.collect();
     match silent.is_empty() {

@@ -19,6 +19,7 @@ mod pages;
 mod projection_faults;
 mod projection_lag;
 mod rust_client;
+mod rolling_restart;
 mod signed_requests;
 mod stack;
 mod tutorial;

@@ -95,7 +95,7 @@ impl PolicyService {
             body_bytes_max: BODY_BYTES_MAX,
             ..subgraphs.clone()
         };
-        let service = Subgraph::new(NAME, url, &settings, tls, metrics);
+        let service = Subgraph::new(NAME, &[url], &settings, tls, metrics);
         let bytes_max = config.policy_known_bytes_max;
         Ok(Some(Self {
             service: service

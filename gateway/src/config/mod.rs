@@ -49,7 +49,8 @@ pub struct Config {
     /// Check this often whether the supergraph file has changed.
     #[arg(long, env = "SUPERGRAPH_POLL_INTERVAL", default_value = "1s", value_parser = duration)]
     pub supergraph_poll_interval: Duration,
-    /// Replace a subgraph's address, as `SUBGRAPH_URL_<NAME>` does: `posts=http://host/graphql`.
+    /// Replace a subgraph's address, as `SUBGRAPH_URL_<NAME>` does: `posts=http://host/graphql`. Several addresses,
+    /// separated by commas, are instances of the subgraph, and so are those that a host name stands for.
     #[arg(long = "subgraph-url", value_name = "NAME=URL")]
     pub subgraph_urls: Vec<String>,
     /// Show subgraph errors with these codes to clients outside development, too: they keep their

@@ -3,13 +3,16 @@
 use std::{collections::HashMap, path::PathBuf, time::Duration};
 
 use graphql_transport::{SecretSetting, Secrets};
-use service::duration;
+use service::{duration, duration_from};
+
+/// Names are not resolved more often.
+const RESOLVE_INTERVAL_MIN: Duration = Duration::from_millis(100);
 
 /// Settings of the requests to subgraphs.
 #[derive(Clone, Debug, clap::Args)]
 pub struct SubgraphSettings {
     /// Addresses that replace those in the supergraph, by the subgraph's name as [`address_key`]
-    /// writes it.
+    /// writes it; several are separated by commas.
     #[arg(skip)]
     pub addresses: HashMap<String, String>,
     /// Trust the certificate authorities in this PEM file for `https` subgraphs, in addition to the
@@ -53,6 +56,10 @@ pub struct SubgraphSettings {
     /// keep-alive time of common servers (5 s).
     #[arg(id = "subgraph_idle_timeout", long = "subgraph-idle-timeout", env = "SUBGRAPH_IDLE_TIMEOUT", default_value = "4s", value_parser = duration)]
     pub idle_timeout: Duration,
+    /// Resolve the names in subgraphs' addresses again this often, to find instances that come and go. They are also
+    /// resolved before a new connection is opened.
+    #[arg(id = "subgraph_resolve_interval", long = "subgraph-resolve-interval", env = "SUBGRAPH_RESOLVE_INTERVAL", default_value = "10s", value_parser = duration_from(RESOLVE_INTERVAL_MIN))]
+    pub resolve_interval: Duration,
     /// Limit the bytes of one subgraph response's body.
     #[arg(id = "subgraph_body_bytes_max", long = "subgraph-body-bytes-max", env = "SUBGRAPH_BODY_BYTES_MAX", default_value_t = Self::default().body_bytes_max)]
     pub body_bytes_max: usize,
@@ -112,6 +119,7 @@ impl Default for SubgraphSettings {
             timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(4),
+            resolve_interval: Duration::from_secs(10),
             body_bytes_max: 64 * 1024 * 1024,
             overhead_bytes_max: 64 * 1024,
             requests_running_max: 512,
@@ -141,4 +149,22 @@ pub fn address_key(subgraph: &str) -> String {
             }
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use crate::config::Config;
+
+    #[test]
+    fn names_are_not_resolved_all_the_time() {
+        let interval = |value: &str| {
+            let flag = format!("--subgraph-resolve-interval={value}");
+            let config = Config::try_parse_from(["gateway", &flag]).ok()?;
+            Some(config.subgraphs.resolve_interval.as_millis())
+        };
+        assert_eq!(interval("100ms"), Some(100));
+        assert_eq!(interval("0s"), None);
+    }
 }

@@ -76,6 +76,11 @@ pub struct SubscriptionConfig {
     /// stream.
     #[arg(long, env = "SUBSCRIPTION_KEEP_ALIVE", default_value = "10s", value_parser = duration)]
     pub subscription_keep_alive: Duration,
+    /// Look this often, on average, whether an upstream subscription runs at the address of its subgraph where it
+    /// belongs, and move it there by its cursor; so subscriptions spread again after an instance was away. Only for
+    /// subgraphs with several addresses. 0s moves none.
+    #[arg(long, env = "SUBSCRIPTION_REBALANCE_INTERVAL", default_value = "20s", value_parser = duration)]
+    pub subscription_rebalance_interval: Duration,
     /// Use server-sent events instead of a WebSocket for the subscriptions of these subgraphs, by
     /// name. By default the gateway tries a WebSocket first.
     #[arg(long, env = "SUBSCRIPTION_SSE_SUBGRAPHS", value_delimiter = ',')]

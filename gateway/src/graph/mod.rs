@@ -110,6 +110,7 @@ impl Graph {
             url: subgraph.url(),
             full_url: subgraph.full_url(),
             signer: subgraph.signer(),
+            subgraph,
         }
     }
 }
@@ -119,15 +120,17 @@ impl Graph {
 pub struct SubgraphAddress<'a> {
     /// Its name in the supergraph (`posts`).
     pub name: &'a str,
-    /// Its GraphQL endpoint, without user information.
+    /// Its addresses, without user information.
     pub url: &'a str,
-    /// Its GraphQL endpoint with user information, never to be logged.
+    /// Its addresses with user information, never to be logged.
     pub(crate) full_url: &'a str,
     /// Signs the requests to it.
     pub(crate) signer: &'a Signer,
+    /// Knows which of its addresses are up.
+    pub(crate) subgraph: &'a Subgraph,
 }
 
-/// The signer follows from the name.
+/// The rest follows from these.
 impl PartialEq for SubgraphAddress<'_> {
     fn eq(&self, other: &Self) -> bool {
         (self.name, self.full_url) == (other.name, other.full_url)

@@ -5,9 +5,12 @@ use std::sync::Arc;
 use federation::Supergraph;
 
 use super::{Settings, SupergraphError};
-use crate::{config::address_key, subgraphs::Subgraph};
+use crate::{
+    config::address_key,
+    subgraphs::{Subgraph, listed_addresses},
+};
 
-/// All subgraphs, each with its address in the settings, or else that in the supergraph.
+/// All subgraphs, each with its addresses in the settings, or else that in the supergraph.
 pub fn read(
     supergraph: &Supergraph,
     settings: &Settings,
@@ -21,14 +24,19 @@ pub fn read(
     let mut subgraphs = Vec::new();
     for info in supergraph.subgraph_infos() {
         let name = &*info.name;
-        let url = settings
-            .addresses
-            .get(&address_key(name))
-            .or(info.url.as_ref())
-            .map(String::as_str)
-            .unwrap_or_default();
+        let own = settings.addresses.get(&address_key(name));
+        // That of a supergraph is one address: a comma is a part of it.
+        let urls = match own {
+            Some(list) => listed_addresses(list),
+            None => info
+                .url
+                .as_deref()
+                .filter(|url| !url.is_empty())
+                .into_iter()
+                .collect(),
+        };
         let subgraph =
-            Subgraph::new(name, url, settings, tls, subgraph_metrics).map_err(|reason| {
+            Subgraph::new(name, &urls, settings, tls, subgraph_metrics).map_err(|reason| {
                 SupergraphError::Address {
                     subgraph: name.to_owned(),
                     reason,

@@ -1,6 +1,7 @@
 //! The gateway's metrics, and other services' metrics pages at the same address. Counters that a
 //! request uses are looked up once, at the start.
 
+mod addresses;
 pub mod pages;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use prometheus_client::{
 use service::Metrics;
 
 use crate::error::Code;
+pub use addresses::{AddressMetrics, AddressesMetrics};
 
 /// The gateway's metrics. Clones share them.
 #[derive(Clone)]
@@ -43,6 +45,8 @@ pub struct GatewayMetrics {
     pub limited: Counter,
     /// Attempts to subscribe again after a subgraph went away.
     pub upstream_reconnects: Counter,
+    /// Upstream subscriptions that moved to another address of their subgraph.
+    pub upstream_moves: Counter,
     /// Open WebSockets to subgraphs.
     pub upstream_sockets: Gauge,
     /// Open WebSockets to subgraphs that carry one operation.
@@ -93,6 +97,10 @@ impl GatewayMetrics {
             upstream_reconnects: counter(
                 "gateway_upstream_reconnects",
                 "Attempts to subscribe again after a subgraph went away",
+            ),
+            upstream_moves: counter(
+                "gateway_upstream_moves",
+                "Upstream subscriptions moved to the address of their subgraph where they belong",
             ),
             upstream_sockets: gauge("gateway_upstream_sockets", "Open WebSockets to subgraphs"),
             upstream_alone_sockets: gauge(
@@ -217,6 +225,8 @@ pub struct SubgraphMetrics {
     waiting: Family<BySubgraph, Gauge>,
     queued: Family<BySubgraph, Gauge>,
     latency: Family<BySubgraph, Histogram>,
+    sent_again: Family<BySubgraph, Counter>,
+    addresses: AddressesMetrics,
 }
 
 impl Default for SubgraphMetrics {
@@ -228,6 +238,8 @@ impl Default for SubgraphMetrics {
             waiting: Family::default(),
             queued: Family::default(),
             latency: Family::new_with_constructor(latency),
+            sent_again: Family::default(),
+            addresses: AddressesMetrics::default(),
         }
     }
 }
@@ -262,6 +274,12 @@ impl SubgraphMetrics {
                 "Time from a request to a subgraph to its whole answer, or to its failure",
                 counts.latency,
             ),
+            sent_again: metrics.register(
+                "gateway_subgraph_requests_sent_again",
+                "Requests sent once more to a subgraph with several addresses, because an address failed",
+                counts.sent_again,
+            ),
+            addresses: AddressesMetrics::register(metrics),
         }
     }
 
@@ -275,6 +293,19 @@ impl SubgraphMetrics {
     pub fn queued(&self, subgraph: &str) -> Gauge {
         let subgraph = subgraph.to_owned();
         self.queued.get_or_create_owned(&BySubgraph { subgraph })
+    }
+
+    /// Counts a request that is sent once more.
+    pub fn sent_again(&self, subgraph: &str) {
+        let subgraph = subgraph.to_owned();
+        self.sent_again
+            .get_or_create_owned(&BySubgraph { subgraph })
+            .inc();
+    }
+
+    /// The metrics of one address of a subgraph.
+    pub fn address(&self, subgraph: &str, address: &str) -> AddressMetrics {
+        self.addresses.of(subgraph, address)
     }
 
     /// The metrics of one subgraph.

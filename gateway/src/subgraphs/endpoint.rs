@@ -1,6 +1,9 @@
 //! Parses a subgraph's address, and connects to it.
 
-use std::time::Duration;
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderValue, Uri};
@@ -95,15 +98,50 @@ impl Endpoint {
         &self.path
     }
 
+    /// Whether it is `https`.
+    pub(super) fn is_tls(&self) -> bool {
+        self.server_name.is_some()
+    }
+
+    /// Whether both have one host and port.
+    pub(super) fn is_same_place(&self, other: &Self) -> bool {
+        self.host.eq_ignore_ascii_case(&other.host) && self.port == other.port
+    }
+
+    /// Its host and port, if the host is an IP address and not a name.
+    pub(super) fn ip(&self) -> Option<SocketAddr> {
+        let ip: IpAddr = self.host.parse().ok()?;
+        Some(SocketAddr::new(ip, self.port))
+    }
+
+    /// What its host's name stands for now.
+    pub(super) async fn resolve(&self) -> std::io::Result<Vec<SocketAddr>> {
+        let found = tokio::net::lookup_host((self.host.as_str(), self.port)).await?;
+        Ok(found.collect())
+    }
+
     /// Connects, with a TLS handshake for `https`, within `time_limit`.
     ///
     /// # Errors
     /// If the connection or the handshake fails, or the certificate is not trusted.
     pub async fn connect(&self, tls: &Tls, time_limit: Duration) -> Result<Stream, FetchError> {
+        self.connect_to(None, tls, time_limit).await
+    }
+
+    /// [`Endpoint::connect`] to one of the addresses that its host's name stands for, or to the first of all that
+    /// accepts.
+    pub(crate) async fn connect_to(
+        &self,
+        address: Option<SocketAddr>,
+        tls: &Tls,
+        time_limit: Duration,
+    ) -> Result<Stream, FetchError> {
         let connect = async {
-            let stream = TcpStream::connect((self.host.as_str(), self.port))
-                .await
-                .map_err(FetchError::connect)?;
+            let stream = match address {
+                Some(address) => TcpStream::connect(address).await,
+                None => TcpStream::connect((self.host.as_str(), self.port)).await,
+            };
+            let stream = stream.map_err(FetchError::connect)?;
             // A request is one write, so Nagle's algorithm would only delay it.
             stream.set_nodelay(true).map_err(FetchError::connect)?;
             Ok(match &self.server_name {

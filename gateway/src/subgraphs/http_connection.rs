@@ -20,6 +20,9 @@ const READ_BYTES: usize = 16 * 1024;
 /// The longest line that announces a chunk, in bytes.
 const CHUNK_LINE_BYTES_MAX: usize = 1024;
 
+const ENDS_IN_HEAD: FetchError = FetchError::Protocol("it ends within its head");
+const ENDS_IN_BODY: FetchError = FetchError::Protocol("it ends within its body");
+
 /// Bounds of one response.
 #[derive(Clone, Copy, Debug)]
 pub struct ResponseLimits {
@@ -154,6 +157,13 @@ impl HttpConnection {
             written += match self.stream.write_vectored(&slices).await {
                 Ok(0) => return Err(FetchError::ClosedBeforeResponse),
                 Ok(count) => count,
+                // TLS may have sent a part of what it took.
+                Err(error) if written == 0 && self.stream.is_plain() => {
+                    return Err(match closed_or_broken(error) {
+                        FetchError::ClosedBeforeResponse => FetchError::ClosedBeforeRequest,
+                        error => error,
+                    });
+                }
                 Err(error) => return Err(closed_or_broken(error)),
             };
         }
@@ -176,7 +186,7 @@ impl HttpConnection {
         loop {
             match self.stream.read_buf(buffer).await {
                 Ok(0) if buffer.is_empty() => return Err(FetchError::ClosedBeforeResponse),
-                Ok(0) => return Err(FetchError::Protocol("it ends within its head")),
+                Ok(0) => return Err(ENDS_IN_HEAD),
                 Ok(_) => {}
                 Err(error) if buffer.is_empty() => return Err(closed_or_broken(error)),
                 Err(error) => return Err(FetchError::io(error)),
@@ -309,7 +319,7 @@ impl HttpConnection {
 
     async fn read_more(&mut self, buffer: &mut BytesMut) -> Result<(), FetchError> {
         match self.stream.read_buf(buffer).await {
-            Ok(0) => Err(FetchError::Protocol("it ends within its body")),
+            Ok(0) => Err(ENDS_IN_BODY),
             Ok(_) => Ok(()),
             Err(error) => Err(FetchError::io(error)),
         }
@@ -321,6 +331,19 @@ fn has_empty_line(bytes: &[u8]) -> bool {
     bytes.iter().enumerate().any(|(at, byte)| {
         *byte == b'\n' && matches!(&bytes[at + 1..], [b'\n', ..] | [b'\r', b'\n', ..])
     })
+}
+
+/// Whether the connection ended, in whatever state of the exchange.
+pub(super) fn is_broken(error: &FetchError) -> bool {
+    match error {
+        FetchError::Io(_) | FetchError::ClosedBeforeRequest | FetchError::ClosedBeforeResponse => {
+            true
+        }
+        FetchError::Protocol(text) => [ENDS_IN_HEAD, ENDS_IN_BODY]
+            .iter()
+            .any(|end| matches!(end, FetchError::Protocol(other) if text == other)),
+        _ => false,
+    }
 }
 
 fn closed_or_broken(error: std::io::Error) -> FetchError {

@@ -4,38 +4,45 @@
 //! request is one write, and the body is read into the buffer that the executor keeps.
 //! `docs/decisions/subgraph-client.md` says why.
 
+mod address_list;
+mod balancer;
 mod download;
 mod endpoint;
 mod http_connection;
 mod in_flight;
+mod instance;
+mod names;
+mod origin;
 mod pending_requests;
 mod places;
 mod pool;
+mod probe;
+mod retry_elsewhere;
 mod stream;
 mod tls;
 
 use std::{
-    borrow::Cow,
     pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use graphql_transport::{
-    ClientKey,
-    signature::{SignatureHeaders, Signer},
-};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use graphql_transport::{ClientKey, signature::Signer};
+use http::HeaderMap;
 
 use crate::{
     config::SubgraphSettings,
     metrics::{OneSubgraphMetrics, SubgraphMetrics},
 };
+pub(crate) use address_list::listed_addresses;
+pub(crate) use balancer::Balancer;
 pub(crate) use download::download;
 pub(crate) use endpoint::{Endpoint, without_user};
 use http_connection::ResponseLimits;
 pub use in_flight::SharedQuery;
+pub(crate) use instance::{Instance, Outcome};
+use origin::Origin;
 use pending_requests::PendingRequests;
 use places::{Place, Places};
 use pool::Pool;
@@ -51,20 +58,22 @@ pub struct Subgraph {
     url: String,
     /// With user information; must not be logged.
     full_url: String,
-    /// The credentials in its address; `head` has them.
-    authorization: Option<HeaderValue>,
-    /// The request line and the headers that never change.
-    head: Vec<u8>,
-    /// The target of the request line.
-    path: String,
     signer: Signer,
     timeout: Duration,
     limits: ResponseLimits,
-    pool: Pool,
+    addresses: Addresses,
     in_flight: in_flight::InFlight,
     waiting: PendingRequests,
     places: Places,
     metrics: OneSubgraphMetrics,
+}
+
+/// Where a subgraph is.
+enum Addresses {
+    /// At one IP address: nothing is chosen, and nothing is counted.
+    One(Box<(Origin, Pool)>),
+    /// At several, or at names, which may stand for several.
+    Several(Arc<Balancer>),
 }
 
 /// For whom a request is sent.
@@ -104,6 +113,9 @@ pub enum FetchError {
     /// The connection broke during the exchange.
     #[error("the connection broke: {0}")]
     Io(#[source] Arc<std::io::Error>),
+    /// The connection was closed before any byte of the request was sent: the subgraph has not taken it.
+    #[error("the connection was closed before the request was sent")]
+    ClosedBeforeRequest,
     /// The subgraph closed the connection before it sent any byte of a response.
     #[error("the connection was closed before a response")]
     ClosedBeforeResponse,
@@ -134,62 +146,43 @@ impl FetchError {
     }
 }
 
-/// The headers in the lines of a request's head.
-fn headers_in(lines: &[u8]) -> HeaderMap {
-    let lines = lines.split(|byte| *byte == b'\n');
-    let headers = lines.filter_map(|line| {
-        let colon = line.iter().position(|byte| *byte == b':')?;
-        let name = HeaderName::from_bytes(&line[..colon]).ok()?;
-        let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).ok()?;
-        Some((name, value))
-    });
-    let mut map = HeaderMap::new();
-    for (name, value) in headers {
-        map.append(name, value);
-    }
-    map
-}
-
 impl Subgraph {
-    /// A subgraph at `url` (`http://host:port/path`, or `https`). It connects when the first
-    /// request is sent.
+    /// A subgraph at these addresses (`http://host:port/path`, or `https`). It connects when the first request is sent.
     ///
     /// # Errors
-    /// In words, if there is no address or it is not a valid one.
+    /// In words, if there is no address or one is not valid.
     pub fn new(
         name: &str,
-        url: &str,
+        urls: &[&str],
         settings: &SubgraphSettings,
         tls: &Tls,
         metrics: &SubgraphMetrics,
     ) -> Result<Self, String> {
-        if url.is_empty() {
+        if urls.is_empty() {
             let key = crate::config::address_key(name);
             return Err(format!("it has no address: set SUBGRAPH_URL_{key}"));
         }
-        let endpoint = Endpoint::parse(url)?;
-        let mut head = format!(
-            "POST {} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
-             accept: application/graphql-response+json, application/json\r\n\
-             accept-encoding: identity\r\n",
-            endpoint.path(),
-            endpoint.authority(),
-        )
-        .into_bytes();
-        if let Some(authorization) = endpoint.authorization() {
-            let value = authorization.as_bytes();
-            head.extend_from_slice(&[AUTHORIZATION, value, b"\r\n"].concat());
-        }
+        let signer = settings.secrets.signer(name);
+        let mut origins: Vec<_> = address_list::parse(urls)?
+            .into_iter()
+            .map(|endpoint| Origin::new(endpoint, &signer))
+            .collect();
+        let addresses =
+            match origins.pop_if(|origin| urls.len() == 1 && origin.endpoint.ip().is_some()) {
+                Some(origin) => {
+                    let pool = Pool::new(origin.endpoint.clone(), None, settings, tls);
+                    Addresses::One(Box::new((origin, pool)))
+                }
+                None => Addresses::Several(Balancer::new(name, origins, settings, tls, metrics)),
+            };
         let running_max = settings.requests_running_max.min(settings.requests_max);
         let queued_max = settings.requests_max - running_max;
+        let shown: Vec<String> = urls.iter().map(|url| without_user(url)).collect();
         Ok(Self {
             name: name.to_owned(),
-            url: without_user(url),
-            full_url: url.to_owned(),
-            authorization: endpoint.authorization().cloned(),
-            head,
-            path: endpoint.path().to_owned(),
-            signer: settings.secrets.signer(name),
+            url: shown.join(", "),
+            full_url: urls.join(", "),
+            signer,
             timeout: settings.timeout,
             limits: ResponseLimits {
                 body_bytes_max: settings.body_bytes_max,
@@ -204,7 +197,7 @@ impl Subgraph {
                 metrics.queued(name),
             ),
             metrics: metrics.of(name),
-            pool: Pool::new(endpoint, settings, tls),
+            addresses,
         })
     }
 
@@ -213,7 +206,7 @@ impl Subgraph {
         &self.name
     }
 
-    /// Its GraphQL endpoint without user information, safe to log.
+    /// Its addresses without user information, safe to log.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -223,14 +216,14 @@ impl Subgraph {
         &self.signer
     }
 
-    /// Its GraphQL endpoint with user information, never to be logged.
+    /// Its addresses with user information, never to be logged.
     pub(crate) fn full_url(&self) -> &str {
         &self.full_url
     }
 
     /// Sends one GraphQL request in the client's turn. `lines` are further headers, as lines of the request's head. A
     /// query is sent once more if its kept connection turns out to be closed before any byte of the
-    /// response; a mutation never is.
+    /// response, or elsewhere if the subgraph has several addresses. A mutation is sent again only if it was not taken.
     ///
     /// # Errors
     /// If there is no whole response within the limits.
@@ -248,35 +241,25 @@ impl Subgraph {
             // Boxed because it is rare: the futures of all other requests stay small.
             None => Box::pin(self.wait_for_place(caller)).await?,
         };
-        let mut head = self.signed_head(body, lines);
-        let exchange = pin!(async {
-            let mut connection = self.pool.take().await?;
-            loop {
-                let may_repeat = connection.was_used() && !is_mutation;
-                let answer = connection
-                    .exchange(&head, body, want_headers, self.limits)
-                    .await;
-                match answer {
-                    // The new connection has not been used before, so there is no third attempt.
-                    Err(FetchError::ClosedBeforeResponse) if may_repeat => {
-                        connection = Box::pin(self.pool.connect()).await?;
-                        // The subgraph may have accepted the signature before it closed, and does so once.
-                        if self.signer.is_on() {
-                            head = self.signed_head(body, lines);
-                        }
-                    }
-                    Err(error) => return Err(error),
-                    Ok(answer) => {
-                        self.pool.put_back(connection);
-                        return Ok(answer);
-                    }
-                }
-            }
-        });
+        let outgoing = Outgoing {
+            body,
+            lines,
+            is_mutation,
+            want_headers,
+            limits: self.limits,
+        };
         let began = Instant::now();
-        let answer = tokio::time::timeout(self.timeout, exchange)
-            .await
-            .unwrap_or(Err(FetchError::Timeout(self.timeout)));
+        let answer = match &self.addresses {
+            Addresses::One(one) => {
+                let exchange = pin!(outgoing.exchange(one));
+                tokio::time::timeout(self.timeout, exchange)
+                    .await
+                    .unwrap_or(Err(FetchError::Timeout(self.timeout)))
+            }
+            Addresses::Several(balancer) => {
+                Box::pin(balancer.exchange(&outgoing, self.timeout)).await
+            }
+        };
         self.metrics.latency.observe(began.elapsed().as_secs_f64());
         match &answer {
             Ok(_) => pending.answered(),
@@ -301,50 +284,62 @@ impl Subgraph {
         self.waiting.unanswered()
     }
 
-    /// The head of a request, signed where there is a secret.
-    fn signed_head(&self, body: &[u8], lines: &[u8]) -> Vec<u8> {
-        match self.signer.is_on() {
-            true => self.request_head(body.len(), &self.signed(body, lines)),
-            false => self.request_head(body.len(), lines),
-        }
-    }
-
-    /// Adds the lines of a signature.
-    fn signed(&self, body: &[u8], lines: &[u8]) -> Vec<u8> {
-        let mut lines = lines.to_vec();
-        let mut headers = headers_in(&lines);
-        if let Some(authorization) = &self.authorization {
-            headers.insert(header::AUTHORIZATION, authorization.clone());
-        }
-        let signature = self
-            .signer
-            .sign(&Method::POST, &self.path, Some(body), &headers);
-        for (name, value) in signature.iter().flat_map(SignatureHeaders::iter) {
-            for piece in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-                lines.extend_from_slice(piece);
-            }
-        }
-        lines
-    }
-
-    fn request_head(&self, body_bytes: usize, lines: &[u8]) -> Vec<u8> {
-        let mut length = itoa::Buffer::new();
-        let lines: Cow<'_, [u8]> = match self.authorization.is_some() {
-            false => lines.into(),
-            // The credentials in the subgraph's address win over those that a rule forwards.
-            true => {
-                let lines = lines.split_inclusive(|byte| *byte == b'\n');
-                let others = lines.filter(|line| !line.starts_with(AUTHORIZATION));
-                others.collect::<Vec<_>>().concat().into()
-            }
+    /// Whether it has addresses that are neither among `tried` nor this one.
+    pub(crate) fn has_others(&self, tried: &[Arc<Instance>], instance: &Arc<Instance>) -> bool {
+        let known = self.balancer().map(|balancer| balancer.known());
+        let is_other = |other: &Arc<Instance>| {
+            !Arc::ptr_eq(other, instance) && !tried.iter().any(|it| Arc::ptr_eq(it, other))
         };
-        [
-            &self.head[..],
-            &lines,
-            b"content-length: ",
-            length.format(body_bytes).as_bytes(),
-            b"\r\n\r\n",
-        ]
-        .concat()
+        known.is_some_and(|known| known.iter().any(is_other))
+    }
+
+    /// The balancer of its addresses; `None` if it has one only.
+    pub(crate) fn balancer(&self) -> Option<&Arc<Balancer>> {
+        match &self.addresses {
+            Addresses::One(_) => None,
+            Addresses::Several(balancer) => Some(balancer),
+        }
+    }
+}
+
+/// A request as it is sent, at each attempt.
+struct Outgoing<'r> {
+    body: &'r [u8],
+    /// Further headers, as lines of the request's head.
+    lines: &'r [u8],
+    is_mutation: bool,
+    want_headers: bool,
+    limits: ResponseLimits,
+}
+
+impl Outgoing<'_> {
+    /// Sends it to the only address.
+    async fn exchange(&self, (origin, pool): &(Origin, Pool)) -> Result<HttpResponse, FetchError> {
+        let mut head = origin.signed_head(self.body, self.lines);
+        let mut connection = pool.take().await?;
+        loop {
+            let was_used = connection.was_used();
+            let answer = connection
+                .exchange(&head, self.body, self.want_headers, self.limits)
+                .await;
+            let may_repeat = match &answer {
+                Err(FetchError::ClosedBeforeRequest) => was_used,
+                Err(FetchError::ClosedBeforeResponse) => was_used && !self.is_mutation,
+                _ => false,
+            };
+            match answer {
+                // The new connection has not been used before, so there is no third attempt.
+                Err(_) if may_repeat => {
+                    connection = Box::pin(pool.connect()).await?;
+                    // The subgraph may have accepted the signature before it closed, and does so once.
+                    head = origin.signed_head(self.body, self.lines);
+                }
+                Err(error) => return Err(error),
+                Ok(answer) => {
+                    pool.put_back(connection);
+                    return Ok(answer);
+                }
+            }
+        }
     }
 }

@@ -70,7 +70,8 @@ impl Drop for PendingRequest<'_> {
     }
 }
 
-fn now() -> u64 {
+/// The milliseconds since [`START`], at least 1.
+pub(super) fn now() -> u64 {
     let elapsed = START.elapsed().as_millis();
     u64::try_from(elapsed).unwrap_or(u64::MAX).max(1)
 }

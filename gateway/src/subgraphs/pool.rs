@@ -1,59 +1,99 @@
-//! The pool of idle connections to one subgraph. The most recently used one is taken first.
+//! The pool of idle connections to one address of a subgraph. The most recently used one is taken first.
 
 use std::{
     collections::VecDeque,
-    sync::Mutex,
+    net::SocketAddr,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use super::{FetchError, endpoint::Endpoint, http_connection::HttpConnection, tls::Tls};
 use crate::config::SubgraphSettings;
 
-/// The largest number of idle connections; further ones are closed.
+/// The largest number of idle connections to one subgraph; further ones are closed.
 const IDLE_MAX: usize = 512;
 
 /// The idle connections to one subgraph's address.
 pub struct Pool {
     endpoint: Endpoint,
+    /// The one to connect to, of those that the endpoint's host stands for; `None` for any of them.
+    address: Option<SocketAddr>,
     tls: Tls,
     connect_timeout: Duration,
     idle_timeout: Duration,
+    idle_max: AtomicUsize,
     /// With the time of their last use; the oldest at the front.
     idle: Mutex<VecDeque<(HttpConnection, Instant)>>,
 }
 
 impl Pool {
     /// An empty pool. It connects when a request needs it.
-    pub fn new(endpoint: Endpoint, settings: &SubgraphSettings, tls: &Tls) -> Self {
+    pub fn new(
+        endpoint: Endpoint,
+        address: Option<SocketAddr>,
+        settings: &SubgraphSettings,
+        tls: &Tls,
+    ) -> Self {
         Self {
             endpoint,
+            address,
             tls: tls.clone(),
             connect_timeout: settings.connect_timeout,
             idle_timeout: settings.idle_timeout,
+            idle_max: AtomicUsize::new(IDLE_MAX),
             idle: Mutex::default(),
         }
     }
 
+    /// Shares the largest number of idle connections with the pools of the subgraph's other addresses.
+    pub fn is_one_of(&self, pools: usize) {
+        let idle_max = (IDLE_MAX / pools.max(1)).max(1);
+        self.idle_max.store(idle_max, Ordering::Relaxed);
+    }
+
     /// Takes an idle connection that still looks open, or opens a new one.
     pub async fn take(&self) -> Result<HttpConnection, FetchError> {
+        match self.take_idle() {
+            Some(connection) => Ok(connection),
+            // Boxed because connecting is rare: the futures of all other requests stay small.
+            None => Box::pin(self.connect()).await,
+        }
+    }
+
+    /// Takes an idle connection that still looks open.
+    pub fn take_idle(&self) -> Option<HttpConnection> {
         while let Some((mut connection, since)) = self.pop() {
             if since.elapsed() > self.idle_timeout {
                 // The most recently used one is too old, so all others are.
-                let stale = std::mem::take(&mut *self.lock());
-                drop(stale);
-                break;
+                self.clear();
+                return None;
             }
             if connection.looks_open() {
-                return Ok(connection);
+                return Some(connection);
             }
         }
-        // Boxed because connecting is rare: the futures of all other requests stay small.
-        Box::pin(self.connect()).await
+        None
+    }
+
+    /// Whether there are idle connections, open ones or not.
+    pub fn has_idle(&self) -> bool {
+        !self.lock().is_empty()
+    }
+
+    /// Closes all idle connections.
+    pub fn clear(&self) {
+        let idle = std::mem::take(&mut *self.lock());
+        // Closed outside the lock.
+        drop(idle);
     }
 
     /// Opens a new connection within the connect timeout.
     pub async fn connect(&self) -> Result<HttpConnection, FetchError> {
-        let stream = self.endpoint.connect(&self.tls, self.connect_timeout);
+        let (address, limit) = (self.address, self.connect_timeout);
+        let stream = self.endpoint.connect_to(address, &self.tls, limit);
         Ok(HttpConnection::new(stream.await?))
     }
 
@@ -72,7 +112,7 @@ impl Pool {
             true => idle.pop_front(),
             false => None,
         };
-        if idle.len() < IDLE_MAX {
+        if idle.len() < self.idle_max.load(Ordering::Relaxed) {
             idle.push_back((connection, now));
         }
         drop(idle);

@@ -21,6 +21,11 @@ pub enum Stream {
 }
 
 impl Stream {
+    /// Whether it is a plain connection.
+    pub fn is_plain(&self) -> bool {
+        matches!(self, Self::Plain(_))
+    }
+
     /// False if the other side has closed it, or has sent data without a request, while it was
     /// idle. Messages of TLS itself, such as session tickets, are accepted.
     pub fn looks_open(&mut self) -> bool {

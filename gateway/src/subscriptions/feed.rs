@@ -13,11 +13,13 @@ use futures_util::{FutureExt, StreamExt, stream::FuturesOrdered};
 use graphql_transport::{
     ClientKey, Event, GaugeGuard, Guarantee, Stands, delivery, request::ClientContext,
 };
+use http::HeaderMap;
 
 use super::{
     event_ring::EventRing,
     hub::CloseFeed,
-    resume,
+    relocation::{Relocation, Resumption},
+    resume::{self, UpstreamOperation},
     retry::Retry,
     services::{ServedGraph, SubscriptionServices},
     upstream::{ReceivedMessage, ReservedBytes, UpstreamError, UpstreamMessage},
@@ -26,12 +28,13 @@ use crate::{
     coerce::Variables,
     error::{Code, RequestError},
     execute,
+    graph::SubgraphAddress,
     prepare::{self, Asker, OperationRequest, Prepared, Serving, UpstreamSubscription},
 };
 
 /// How long to wait, after sending a subscription, before assuming that the subgraph has started
 /// it, if the subgraph does not say so (`docs/resumable-subscriptions.md`).
-const SETTLING_TIME: Duration = Duration::from_millis(250);
+pub(super) const SETTLING_TIME: Duration = Duration::from_millis(250);
 
 /// The operation that a feed runs, prepared for the served graph.
 pub(super) struct FeedOperation {
@@ -43,6 +46,22 @@ pub(super) struct FeedOperation {
     pub client_variables: Option<Bytes>,
     /// Has only the headers that all its clients have in common.
     pub client: ClientContext,
+}
+
+impl FeedOperation {
+    /// The subgraph, the operation after this cursor, and the headers of the request.
+    pub(super) fn request<'o>(
+        &'o self,
+        cursor: Option<&'o str>,
+    ) -> Result<(SubgraphAddress<'o>, UpstreamOperation<'o>, HeaderMap), UpstreamError> {
+        let upstream = subscription_of(&self.prepared)?;
+        let operation = resume::operation(upstream, &self.variables, cursor);
+        let graph = &self.serving.graph;
+        let address = graph.subgraph(upstream.subgraph);
+        let rules = &graph.settings().header_rules;
+        let headers = rules.request(address.name, &self.client.headers);
+        Ok((address, operation, headers))
+    }
 }
 
 /// Why a session with the subgraph ended.
@@ -184,7 +203,21 @@ impl UpstreamFeed {
         let concurrent_max = self.services.config.subscription_concurrent_events.max(1);
         let mut completing = FuturesOrdered::new();
         let mut accepted_at = None;
+        let interval = self.services.config.subscription_rebalance_interval;
+        let mut relocation = Relocation::of(&messages, interval);
         let end = loop {
+            let is_resumable = self.is_resumable();
+            let resumption = || {
+                Some(Resumption {
+                    services: Arc::clone(&self.services),
+                    operation: Arc::clone(&self.operation),
+                    after: self
+                        .cursor
+                        .clone()
+                        .filter(|_| is_resumable || self.has_cursors)?,
+                    is_by_extensions: !is_resumable,
+                })
+            };
             let has_pace = !self.is_paced || self.events.has_pace_for(completing.len());
             tokio::select! {
                 received = messages.next(), if has_pace && completing.len() < concurrent_max => {
@@ -237,6 +270,15 @@ impl UpstreamFeed {
                 },
                 Some((event, _reserved)) = completing.next() => self.publish(event).await,
                 () = self.events.until_taken(), if !has_pace => {}
+                // The old one is not read meanwhile: what it still has comes again from the new one.
+                successor = relocation.successor(&resumption) => {
+                    if let Some(now) = resumption()
+                        && let Some(moved) = relocation.take_over(successor, now).await
+                    {
+                        messages = moved;
+                        accepted_at = Some(Instant::now());
+                    }
+                }
                 () = &mut settled, if !is_settled => {
                     is_settled = true;
                     if !self.says_when_it_stands {
@@ -312,23 +354,10 @@ impl UpstreamFeed {
     }
 
     async fn open(&self) -> Result<super::upstream::Messages, UpstreamError> {
-        let operation = &self.operation;
-        let upstream = subscription_of(&operation.prepared)?;
-        let upstream_operation =
-            resume::operation(upstream, &operation.variables, self.cursor.as_deref());
-        let graph = &operation.serving.graph;
-        let address = graph.subgraph(upstream.subgraph);
-        let rules = &graph.settings().header_rules;
-        let headers = rules.request(address.name, &operation.client.headers);
-        let upstreams = &self.services.upstreams;
+        let (address, operation, headers) = self.operation.request(self.cursor.as_deref())?;
+        let (upstreams, client) = (&self.services.upstreams, self.operation.client.key);
         upstreams
-            .open(
-                address,
-                upstream_operation,
-                headers,
-                operation.client.key,
-                self.is_proven,
-            )
+            .open(address, operation, headers, client, self.is_proven)
             .await
     }
 

@@ -12,6 +12,7 @@
 //! | `fan_out` | writes each event straight to the sockets of all clients that can take it |
 //! | `retry` | the pause before the next attempt at a subgraph |
 //! | `first_frame` | reports to a client that its subscription stands |
+//! | `relocation` | moves an upstream subscription to the address where it belongs |
 //! | `resume` | the upstream operation, from the start or after a cursor |
 //! | `upstream` | subscriptions at subgraphs, over WebSockets or server-sent events |
 //!
@@ -26,6 +27,7 @@ mod fan_out;
 mod feed;
 mod first_frame;
 mod hub;
+mod relocation;
 mod resume;
 mod retry;
 mod same;

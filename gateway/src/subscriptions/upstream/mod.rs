@@ -1,7 +1,8 @@
-//! Subscriptions at subgraphs: many on one WebSocket, or each on its own stream of server-sent
-//! events.
+//! Subscriptions at subgraphs: many on one WebSocket to each address, or each on its own stream of
+//! server-sent events.
 
 mod bounded_head;
+mod placement;
 mod quarantine;
 mod socket;
 mod socket_pool;
@@ -27,6 +28,8 @@ use crate::{
     headers::claims::{self, CLAIMS},
     metrics::GatewayMetrics,
 };
+pub(super) use placement::Place;
+use placement::{ADDRESSES_TRIED_MAX, Placements};
 use quarantine::Quarantine;
 use socket_pool::{Opening, SocketPool, Unsubscribe};
 use uncompleted_events::UncompletedEvents;
@@ -61,6 +64,8 @@ impl UpstreamMessage {
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum UpstreamError {
     #[error("the connection failed: {0}")]
+    Unreachable(Arc<str>),
+    #[error("the connection failed: {0}")]
     Connect(Arc<str>),
     #[error("the subgraph violated the protocol: {0}")]
     Protocol(&'static str),
@@ -84,6 +89,9 @@ pub(super) enum UpstreamError {
 pub(super) struct Messages {
     receiver: mpsc::Receiver<ReceivedMessage>,
     _ends_when_dropped: Ends,
+    /// One that was received before it was time to process it.
+    first: Option<ReceivedMessage>,
+    place: Option<Place>,
 }
 
 /// Ends the subscription at its subgraph when it is dropped.
@@ -94,15 +102,44 @@ enum Ends {
 }
 
 impl Messages {
+    fn new(receiver: mpsc::Receiver<ReceivedMessage>, ends: Ends) -> Self {
+        Self {
+            receiver,
+            _ends_when_dropped: ends,
+            first: None,
+            place: None,
+        }
+    }
+
     /// The next message; `None` when the connection is lost.
     pub(super) async fn next(&mut self) -> Option<ReceivedMessage> {
-        self.receiver.recv().await
+        match self.first.take() {
+            Some(message) => Some(message),
+            None => self.receiver.recv().await,
+        }
+    }
+
+    /// Gives a message back, so that it is the next one.
+    pub(super) fn put_back(&mut self, message: ReceivedMessage) {
+        self.first = Some(message);
+    }
+
+    /// Ends the subscription, and gives its place to another one.
+    pub(super) fn into_place(self) -> Option<Place> {
+        self.place
+    }
+
+    /// The address where it runs, if the subgraph has several.
+    pub(super) fn address(&self) -> Option<&Arc<str>> {
+        let place = self.place.as_ref().filter(|it| it.instance().is_some());
+        place.map(|place| &place.label)
     }
 }
 
 /// All connections for subscriptions, by protocol.
 pub(super) struct Upstreams {
     sockets: SocketPool,
+    placements: Arc<Placements>,
     quarantine: Arc<Quarantine>,
     request_bytes_max: usize,
     sse_subgraphs: Vec<String>,
@@ -130,6 +167,7 @@ impl Upstreams {
         );
         Self {
             sockets: SocketPool::new(config, settings, Arc::clone(&quarantine), waiting, metrics),
+            placements: Arc::default(),
             quarantine,
             request_bytes_max: config.subscription_request_bytes_max,
             streams,
@@ -138,8 +176,8 @@ impl Upstreams {
         }
     }
 
-    /// Starts a subscription. Returns when the operation has been sent to the subgraph. `is_proven`
-    /// says that the subgraph has accepted it before.
+    /// Starts a subscription at the address where it belongs, or at the next one if that cannot be reached. Returns when
+    /// the operation has been sent to the subgraph. `is_proven` says that the subgraph has accepted it before.
     ///
     /// # Errors
     /// After [`UpstreamError::TooLarge`] and [`UpstreamError::Refused`], another attempt would fail
@@ -152,10 +190,81 @@ impl Upstreams {
         client: ClientKey,
         is_proven: bool,
     ) -> Result<Messages, UpstreamError> {
+        let key = key_of(&operation);
+        let mut tried = Vec::new();
+        loop {
+            let place = self.placements.choose(address, key, &tried).await?;
+            let instance = place.instance().cloned();
+            let headers = headers.clone();
+            let opened = self
+                .open_at(address, place, &operation, headers, client, is_proven)
+                .await;
+            match (opened, instance) {
+                (
+                    Err(UpstreamError::Unreachable(_) | UpstreamError::Connect(_)),
+                    Some(instance),
+                ) if tried.len() + 1 < ADDRESSES_TRIED_MAX
+                    && address.subgraph.has_others(&tried, &instance) =>
+                {
+                    tried.push(instance);
+                }
+                (opened, _) => return opened,
+            }
+        }
+    }
+
+    /// The address where a subscription belongs, if it runs at another one.
+    pub(super) fn better_place(
+        &self,
+        address: SubgraphAddress<'_>,
+        operation: &UpstreamOperation<'_>,
+        current: &Arc<str>,
+    ) -> Option<Place> {
+        let key = key_of(operation);
+        self.placements.better(address, key, current)
+    }
+
+    /// [`Upstreams::open`] at this address.
+    pub(super) async fn open_at(
+        &self,
+        address: SubgraphAddress<'_>,
+        place: Place,
+        operation: &UpstreamOperation<'_>,
+        headers: HeaderMap,
+        client: ClientKey,
+        is_proven: bool,
+    ) -> Result<Messages, UpstreamError> {
+        let opened = self
+            .open_with(address, &place, operation, headers, client, is_proven)
+            .await;
+        match &opened {
+            Err(error @ (UpstreamError::Unreachable(_) | UpstreamError::Connect(_))) => {
+                place.failed(error);
+            }
+            _ => {}
+        }
+        let mut messages = opened?;
+        messages.place = Some(place);
+        Ok(messages)
+    }
+
+    async fn open_with(
+        &self,
+        address: SubgraphAddress<'_>,
+        place: &Place,
+        operation: &UpstreamOperation<'_>,
+        headers: HeaderMap,
+        client: ClientKey,
+        is_proven: bool,
+    ) -> Result<Messages, UpstreamError> {
         let claims = headers.get(&CLAIMS).cloned();
-        let request = self.request(&operation, claims.as_ref())?;
+        let request = self.request(operation, claims.as_ref())?;
+        let signer = address.signer;
         if self.speaks_event_streams(address) {
-            return self.streams.open(address, request, headers, client).await;
+            return self
+                .streams
+                .open(place, signer, request, headers, client)
+                .await;
         }
         // On a WebSocket that clients share, they are a part of the operation alone.
         let mut socket_headers = headers.clone();
@@ -172,14 +281,15 @@ impl Upstreams {
             client,
             is_proven,
         };
-        match self.sockets.open(address, opening).await {
+        match self.sockets.open(address, place, opening).await {
             Err(UpstreamError::NoWebSocket(status)) => {
                 tracing::info!(
                     subgraph = address.name,
                     status = status.as_u16(),
                     "a subgraph accepts no WebSocket, subscribing by server-sent events instead"
                 );
-                let streaming = self.streams.open(address, request, headers, client).await;
+                let streaming = self.streams.open(place, signer, request, headers, client);
+                let streaming = streaming.await;
                 if streaming.is_ok() {
                     self.lock()
                         .insert(address.full_url.to_owned(), Instant::now());
@@ -219,6 +329,11 @@ impl Upstreams {
             false => Ok(request),
         }
     }
+}
+
+/// The key by which a subscription's address is chosen, whatever its cursor and whoever asks.
+fn key_of(operation: &UpstreamOperation<'_>) -> u64 {
+    placement::key(operation.operation, &operation.variables_without_cursor)
 }
 
 /// Whether another attempt would get the same HTTP status. The statuses of servers and proxies that

@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     collections::{BTreeMap, VecDeque},
+    net::SocketAddr,
     sync::Arc,
     time::Duration,
 };
@@ -49,7 +50,9 @@ type Socket = WebSocketStream<Stream>;
 
 /// What a socket is opened with.
 pub(super) struct SocketOptions {
-    pub url: Arc<str>,
+    pub endpoint: Endpoint,
+    /// The one of the addresses that the endpoint's name stands for.
+    pub address: Option<SocketAddr>,
     pub tls: Tls,
     pub signer: Signer,
     pub headers: HeaderMap,
@@ -95,15 +98,7 @@ impl UpstreamSocket {
         options: SocketOptions,
         mut commands: mpsc::UnboundedReceiver<Command>,
     ) {
-        let SocketOptions {
-            url,
-            tls,
-            signer,
-            headers,
-            ..
-        } = options;
-        let bytes_max = options.message_bytes_max;
-        let (end, socket) = match connect(&url, &tls, &signer, headers, bytes_max).await {
+        let (end, socket) = match connect(&options).await {
             Ok(socket) => {
                 let mut upstream = Self {
                     socket,
@@ -346,18 +341,17 @@ impl UpstreamSocket {
 }
 
 /// Connects, upgrades to a WebSocket and waits for `connection_ack`.
-async fn connect(
-    url: &str,
-    tls: &Tls,
-    signer: &Signer,
-    headers: HeaderMap,
-    message_bytes_max: usize,
-) -> Result<Socket, UpstreamError> {
+async fn connect(options: &SocketOptions) -> Result<Socket, UpstreamError> {
+    let SocketOptions {
+        endpoint,
+        signer,
+        message_bytes_max,
+        ..
+    } = options;
     let failed = |error: &dyn std::fmt::Display| UpstreamError::Connect(error.to_string().into());
     let deadline = Instant::now() + CONNECT_TIME_LIMIT;
-    let endpoint = Endpoint::parse(url).map_err(|error| failed(&error))?;
-    let mut request =
-        client::upgrade_request(&endpoint.socket_url(), headers).map_err(|error| failed(&error))?;
+    let mut request = client::upgrade_request(&endpoint.socket_url(), options.headers.clone())
+        .map_err(|error| failed(&error))?;
     if let Some(authorization) = endpoint.authorization() {
         let headers = request.headers_mut();
         headers.insert(header::AUTHORIZATION, authorization.clone());
@@ -367,10 +361,10 @@ async fn connect(
         signature.add_to(request.headers_mut());
     }
     let stream = endpoint
-        .connect(tls, CONNECT_TIME_LIMIT)
+        .connect_to(options.address, &options.tls, CONNECT_TIME_LIMIT)
         .await
-        .map_err(|error| failed(&error))?;
-    let connected = client::connect(stream, request, message_bytes_max, deadline).await;
+        .map_err(|error| UpstreamError::Unreachable(error.to_string().into()))?;
+    let connected = client::connect(stream, request, *message_bytes_max, deadline).await;
     connected.map_err(|error| match error {
         ConnectError::WebSocket(Error::Http(answer)) if is_final(answer.status()) => {
             UpstreamError::NoWebSocket(answer.status())

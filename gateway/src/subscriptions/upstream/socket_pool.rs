@@ -1,4 +1,4 @@
-//! The open WebSockets to subgraphs. Subscriptions with the same address and headers share them. A
+//! The open WebSockets to subgraphs. Subscriptions at the same address with the same headers share them. A
 //! client with many subscriptions gets WebSockets of its own, because a subgraph sends the events
 //! of one WebSocket one after another.
 
@@ -21,6 +21,7 @@ use tokio::{
 
 use super::{
     Ends, Messages, UpstreamError,
+    placement::Place,
     quarantine::{OperationKey, Quarantine},
     socket::{SocketOptions, UpstreamSocket},
     uncompleted_events::{MessageSender, UncompletedEvents},
@@ -69,7 +70,10 @@ pub(super) struct Opening {
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct SocketKey {
+    /// The subgraph's addresses, with their credentials.
     url: String,
+    /// The one of them to which the sockets go.
+    address: Arc<str>,
     /// The subgraph for which its upgrade is signed, if it is: two subgraphs may have one address.
     key_id: Option<String>,
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -214,11 +218,12 @@ impl SocketPool {
     pub(super) async fn open(
         &self,
         address: SubgraphAddress<'_>,
+        place: &Place,
         opening: Opening,
     ) -> Result<Messages, UpstreamError> {
         let (messages, receiver) = self.waiting.channel(opening.client);
         let (opened, answer) = oneshot::channel();
-        let (socket, slot) = self.socket(address, opening, messages, opened)?;
+        let (socket, slot) = self.socket(address, place, opening, messages, opened)?;
         let id = tokio::time::timeout(OPEN_TIME_LIMIT, answer)
             .await
             .map_err(|_| UpstreamError::Timeout)?
@@ -228,10 +233,7 @@ impl SocketPool {
             id,
             _slot: slot,
         });
-        Ok(Messages {
-            receiver,
-            _ends_when_dropped: ends,
-        })
+        Ok(Messages::new(receiver, ends))
     }
 
     /// Sends the operation to a socket for its address and headers that has room, or opens one. An
@@ -239,6 +241,7 @@ impl SocketPool {
     fn socket(
         &self,
         address: SubgraphAddress<'_>,
+        place: &Place,
         opening: Opening,
         messages: MessageSender,
         opened: oneshot::Sender<Result<SubscriptionId, UpstreamError>>,
@@ -258,6 +261,7 @@ impl SocketPool {
         }
         let socket_key = SocketKey {
             url: address.full_url.to_owned(),
+            address: Arc::clone(&place.label),
             key_id: address.signer.key_id().map(str::to_owned),
             headers: headers
                 .iter()
@@ -281,7 +285,7 @@ impl SocketPool {
         let sockets = connections.entry(socket_key).or_default();
         if is_alone {
             sockets.careful_until = Some(Instant::now() + CAREFUL_TIME);
-            let socket = self.begin(address, headers, command, true)?;
+            let socket = self.begin(address, place, headers, command, true)?;
             let slot = OperationSlot::take(&socket.load);
             return Ok((socket, slot));
         }
@@ -297,7 +301,7 @@ impl SocketPool {
                 Err(returned) => command = returned.0,
             }
         }
-        let socket = self.begin(address, headers, command, false)?;
+        let socket = self.begin(address, place, headers, command, false)?;
         let slot = OperationSlot::take(&socket.load);
         sockets.push(socket.clone());
         Ok((socket, slot))
@@ -307,6 +311,7 @@ impl SocketPool {
     fn begin(
         &self,
         address: SubgraphAddress<'_>,
+        place: &Place,
         headers: HeaderMap,
         command: Command,
         is_alone: bool,
@@ -322,7 +327,8 @@ impl SocketPool {
         // It cannot fail: the receiver is here.
         let _ = commands.send(command);
         let options = SocketOptions {
-            url: Arc::from(address.full_url),
+            endpoint: place.endpoint.clone(),
+            address: place.address,
             tls: self.tls.clone(),
             signer: address.signer.clone(),
             headers,

@@ -17,11 +17,11 @@ use super::{
     Ends, Messages, UpstreamError, UpstreamMessage,
     bounded_head::{BoundedHead, BytesLeft},
     is_final,
+    placement::Place,
     uncompleted_events::{MessageSender, UncompletedEvents},
 };
 use crate::{
     config::{SubgraphSettings, SubscriptionConfig},
-    graph::SubgraphAddress,
     subgraphs::{Endpoint, Tls},
 };
 
@@ -59,12 +59,13 @@ impl Streams {
 
     pub(super) async fn open(
         &self,
-        address: SubgraphAddress<'_>,
+        place: &Place,
+        signer: &Signer,
         request: Vec<u8>,
         headers: HeaderMap,
         client: ClientKey,
     ) -> Result<Messages, UpstreamError> {
-        let response = self.ask(address, request.into(), headers);
+        let response = self.ask(place, signer, request.into(), headers);
         let response = tokio::time::timeout(OPEN_TIME_LIMIT, response);
         let response = response.await.map_err(|_| UpstreamError::Timeout)??;
         self.messages_of(response, client)
@@ -73,19 +74,19 @@ impl Streams {
     /// Sends the request on a new connection, which closes at the end of the response's body.
     async fn ask(
         &self,
-        address: SubgraphAddress<'_>,
+        place: &Place,
+        signer: &Signer,
         body: Bytes,
         headers: HeaderMap,
     ) -> Result<Response<Incoming>, UpstreamError> {
         let failed =
             |error: &dyn std::fmt::Display| UpstreamError::Connect(error.to_string().into());
-        let endpoint = Endpoint::parse(address.full_url).map_err(|error| failed(&error))?;
-        let request =
-            request(&endpoint, body, headers, address.signer).map_err(|error| failed(&error))?;
+        let endpoint = &place.endpoint;
+        let request = request(endpoint, body, headers, signer).map_err(|error| failed(&error))?;
         let stream = endpoint
-            .connect(&self.tls, OPEN_TIME_LIMIT)
+            .connect_to(place.address, &self.tls, OPEN_TIME_LIMIT)
             .await
-            .map_err(|error| failed(&error))?;
+            .map_err(|error| UpstreamError::Unreachable(error.to_string().into()))?;
         let left = BytesLeft::new(self.head_bytes_max);
         let stream = BoundedHead::new(stream, left.clone());
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
@@ -135,10 +136,7 @@ impl Streams {
                     .await
             }
         });
-        Ok(Messages {
-            receiver,
-            _ends_when_dropped: ends,
-        })
+        Ok(Messages::new(receiver, ends))
     }
 }
 

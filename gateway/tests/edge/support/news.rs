@@ -199,8 +199,7 @@ type NewsSchema = Schema<Query, Mutation, Subscriptions>;
 
 impl News {
     pub fn start() -> Self {
-        let asked = Arc::new(AtomicUsize::new(0));
-        let log = Arc::new(Log {
+        Self::with(Arc::new(Log {
             texts: watch::Sender::new(Vec::new()),
             subscriptions_started: AtomicUsize::new(0),
             subscriptions_open: AtomicI64::new(0),
@@ -208,7 +207,16 @@ impl News {
             last_after: Mutex::default(),
             socket_headers: Mutex::default(),
             verifier: Mutex::default(),
-        });
+        }))
+    }
+
+    /// One more instance with the same log.
+    pub fn another(&self) -> Self {
+        Self::with(Arc::clone(&self.log))
+    }
+
+    fn with(log: Arc<Log>) -> Self {
+        let asked = Arc::new(AtomicUsize::new(0));
         let schema = Schema::build(Query, Mutation, Subscriptions)
             .data(Arc::clone(&log))
             .enable_federation()

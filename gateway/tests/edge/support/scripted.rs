@@ -64,6 +64,10 @@ impl Scripted {
         format!("--subgraph-url={subgraph}=http://{}/graphql", self.address)
     }
 
+    pub fn url(&self) -> String {
+        format!("http://{}/graphql", self.address)
+    }
+
     pub fn requests(&self) -> usize {
         self.heads().len()
     }
