@@ -1,7 +1,9 @@
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures_util::FutureExt;
 
-use super::*;
+use super::{bounds::STALLED_AFTER, *};
 
 /// The bytes that a test event takes in all.
 const SIZE: usize = 1_000;

@@ -1,0 +1,149 @@
+//! One client of a feed.
+
+use std::sync::Arc;
+
+use graphql_transport::{ClientKey, Code as TransportCode, Event, GaugeGuard};
+
+use super::{FeedKey, SubscriptionHub};
+use crate::{
+    error::RequestError,
+    sparse::ShrinkIfSparse,
+    subscriptions::{
+        clients::ClientId,
+        event_ring::{RingReader, Taken},
+        fan_out::{DirectClient, FanOut},
+    },
+};
+
+/// One client of a feed.
+pub struct FeedMember {
+    /// None while a group reads for it.
+    pub reader: Option<RingReader>,
+    /// The way around its connection's task, if it has one.
+    pub direct: Option<Arc<DirectClient>>,
+    /// The cursor of the last event that came by here, if it had one; for clients that show cursors.
+    pub cursor: Option<Option<Arc<str>>>,
+    pub fan_out: Arc<FanOut>,
+    /// Whether the client's stream was polled.
+    pub has_begun: bool,
+    pub seat: Seat,
+    pub(super) _counted: GaugeGuard,
+}
+
+impl FeedMember {
+    /// The next event that the client's connection has to write. Those that a group writes do not come by here.
+    async fn next(&mut self) -> Taken {
+        if let (false, Some(direct)) = (std::mem::replace(&mut self.has_begun, true), &self.direct)
+        {
+            // Whatever of the response comes before the events has to be written first.
+            direct.got(None);
+        }
+        loop {
+            let Some(mut reader) = self.reader.take() else {
+                return Taken::Closed;
+            };
+            let Some(direct) = &self.direct else {
+                return self.reader.insert(reader).next().await;
+            };
+            if let Some(taken) = reader.try_next() {
+                self.reader = Some(reader);
+                return taken;
+            }
+            self.reader = match self.fan_out.enter(reader, direct) {
+                Ok(membership) => Some(membership.until_returned().await),
+                Err(reader) => {
+                    let reader = self.reader.insert(reader);
+                    tokio::select! {
+                        biased;
+                        taken = reader.next() => return taken,
+                        () = direct.until_flushed() => self.reader.take(),
+                    }
+                }
+            };
+        }
+    }
+
+    fn got(&mut self, cursor: Option<&Arc<str>>) {
+        if let Some(direct) = &self.direct {
+            direct.got(cursor);
+        }
+        if let (Some(last), Some(cursor)) = (&mut self.cursor, cursor) {
+            *last = Some(Arc::clone(cursor));
+        }
+    }
+
+    /// The error that ends the client's part, with the cursor to resume after, if the client knows where to look for it.
+    fn resumable(&self, error: RequestError) -> RequestError {
+        let Some(own) = &self.cursor else {
+            return error;
+        };
+        let direct = self.direct.as_ref();
+        let last = direct.and_then(|direct| direct.withdraw());
+        match last.as_ref().or(own.as_ref()) {
+            Some(cursor) => error.resumed_after(Some(cursor)),
+            None => error,
+        }
+    }
+}
+
+pub async fn next(member: Option<FeedMember>) -> Option<(Event, Option<FeedMember>)> {
+    let mut member = member?;
+    let taken = member.next().await;
+    match taken {
+        Taken::Event(event @ Event::Failed { .. }) => Some((event, None)),
+        Taken::Event(event) => {
+            if let Event::Next { cursor, .. } = &event {
+                member.got(cursor.as_ref());
+            }
+            Some((event, Some(member)))
+        }
+        Taken::Closed => None,
+        Taken::Missed(missed) => {
+            member.seat.hub.lagged.inc();
+            let error = RequestError::new(
+                TransportCode::SubscriptionLagged,
+                format!("the client read too slowly and missed {missed} events: subscribe again"),
+            );
+            Some((Event::failed(member.resumable(error)), None))
+        }
+    }
+}
+
+/// A client's membership in a feed. Dropping the last one stops the feed.
+pub struct Seat {
+    pub hub: Arc<SubscriptionHub>,
+    pub key: FeedKey,
+    pub number: u64,
+    pub address: ClientKey,
+    /// The client, if it started the feed.
+    pub began: Option<ClientId>,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut feeds = self.hub.lock();
+        if let Some(client) = &self.began {
+            feeds.begun.remove(client);
+        }
+        let closed = self.key.of_closed_feed(self.number);
+        for key in [&self.key, &closed] {
+            let Some(entry) = feeds
+                .running
+                .get_mut(key)
+                .filter(|entry| entry.number == self.number)
+            else {
+                continue;
+            };
+            entry.subscribers.remove(self.address);
+            if self.began.is_some() {
+                entry.begun_by = None;
+            }
+            if entry.subscribers.count() == 0 {
+                entry.stop.cancel();
+                feeds.running.remove(key);
+                feeds.running.shrink_if_sparse();
+            }
+            return;
+        }
+    }
+}
