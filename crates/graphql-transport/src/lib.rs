@@ -18,6 +18,7 @@
 //! | `sse` | one operation an event stream | [graphql-sse](https://github.com/enisdenjo/graphql-sse/blob/master/PROTOCOL.md), distinct connections |
 //! | `multipart` | the same for Apollo Client | [multipart subscriptions](https://www.apollographql.com/docs/graphos/routing/operations/subscriptions/multipart-protocol) |
 //! | `streaming` | what event streams have in common | |
+//! | `direct_sender`, `direct_event` | events for many clients, around the tasks of their connections | |
 //! | `isolation` | deadline, panic isolation and counters around each request | |
 //! | [`counted`] | a stream whose reads are counted, for bounds on what is not whole yet | |
 //! | `in_flight` | bounds on unfinished request bodies and on answers that are not taken | |
@@ -40,6 +41,7 @@ mod client_key;
 pub mod code;
 pub mod counted;
 pub mod delivery;
+mod direct_event;
 mod direct_sender;
 pub mod event;
 pub mod http;
@@ -64,6 +66,7 @@ pub mod websocket;
 pub use client_key::ClientKey;
 pub use code::{Code, Refusal, Refused};
 pub use delivery::{Delivery, Guarantee, Stands};
+pub use direct_event::DirectEvent;
 pub use direct_sender::DirectSender;
 pub use event::{Event, EventStream};
 pub use http::{Front, routes};

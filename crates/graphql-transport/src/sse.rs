@@ -72,15 +72,25 @@ pub(crate) fn write_event_head(frame: &mut Vec<u8>, cursor: Option<&str>) {
     frame.extend_from_slice(b"data: ");
 }
 
+/// A body as one line, without a copy if it is one.
+pub(crate) fn data(body: &Bytes) -> Bytes {
+    if !body.iter().any(is_line_break) {
+        return body.clone();
+    }
+    let mut line = Vec::with_capacity(body.len());
+    write_data(&mut line, body);
+    line.into()
+}
+
 /// A body as one line. JSON has line breaks only between its tokens, where leaving them out changes nothing.
-pub(crate) fn write_data(frame: &mut Vec<u8>, body: &[u8]) {
+fn write_data(frame: &mut Vec<u8>, body: &[u8]) {
     for line in body.split(is_line_break) {
         frame.extend_from_slice(line);
     }
 }
 
 /// Whether a byte would end a line.
-pub(crate) fn is_line_break(byte: &u8) -> bool {
+fn is_line_break(byte: &u8) -> bool {
     matches!(byte, b'\n' | b'\r')
 }
 

@@ -10,6 +10,9 @@
 //! - a client joins where its own reader stands, under the group's lock, and only if the group is not past that place;
 //! - it leaves, or falls out, under the same lock, with the number of the event that comes next for it.
 //!
+//! With a rate limit, the group charges each event to its client. Whoever cannot pay falls out, and its own way charges
+//! again, and says so. What was charged for an event that its socket does not take pays for it on that way.
+//!
 //! The task of a group takes nobody's turns ([`ClientTurns`]). So an address has only a few memberships in groups of
 //! several addresses. Its other ones are in groups of its own, whose tasks take its turns: an address with thousands of
 //! sockets delays others no more than before.
@@ -25,12 +28,14 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
-use graphql_transport::{ClientKey, ClientTurns, DirectSender, Event, GaugeGuard, Sent};
+use graphql_transport::{
+    ClientKey, ClientTurns, DirectEvent, DirectSender, Event, GaugeGuard, Sent,
+};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::{sync::Notify, time::Instant};
 
 use super::event_ring::{EventRing, RingReader, Taken};
-use crate::identity::until_expiry::ClientToken;
+use crate::{identity::until_expiry::ClientToken, rate_limit::events::EventMeter};
 
 /// The members of one group at most. A group writes an event to all of them before its task yields: for this many, it
 /// takes a third of a millisecond.
@@ -86,6 +91,8 @@ struct Member {
 pub(super) struct DirectClient {
     sender: DirectSender,
     token: Option<ClientToken>,
+    /// Charges each event to it.
+    meter: Option<Arc<EventMeter>>,
     address: Address,
     place: Mutex<Place>,
     /// Wakes the client's connection when its reader is given back.
@@ -233,10 +240,10 @@ impl FanOut {
 async fn run(fan_out: Arc<FanOut>, group: Arc<Group>) {
     // A panic would end the task, too.
     let ending = EndGroup(&fan_out, &group);
-    let mut buffer = Vec::new();
+    let mut event = DirectEvent::default();
     loop {
         let appended = fan_out.ring.until_appended();
-        match group.step(&fan_out.ring, &mut buffer) {
+        match group.step(&fan_out.ring, &mut event) {
             Step::GoOn => tokio::task::yield_now().await,
             Step::Wait => tokio::select! {
                 () = appended => {}
@@ -277,7 +284,7 @@ impl Group {
     }
 
     /// Writes the next event to all members, if there is one, or to as many as it may in one step.
-    fn step(&self, ring: &Arc<EventRing>, buffer: &mut Vec<u8>) -> Step {
+    fn step(&self, ring: &Arc<EventRing>, direct: &mut DirectEvent) -> Step {
         let mut state = self.lock();
         let GroupState {
             reader: Some(reader),
@@ -303,7 +310,10 @@ impl Group {
         };
         let (number, now) = (reader.position(), Instant::now());
         *next_cursor = cursor.clone().or_else(|| last_cursor.clone());
-        let (mut index, mut bytes) = (0, 0);
+        let (mut index, mut bytes, size) = (0, 0, body.len());
+        if !direct.is_of(&body) {
+            direct.set(body, cursor);
+        }
         while let Some(member) = members.get_mut(index) {
             if member.next > number {
                 index += 1;
@@ -312,11 +322,8 @@ impl Group {
             if bytes >= STEP_BYTES_MAX {
                 return Step::GoOn;
             }
-            bytes += body.len();
-            let sent = match member.until {
-                Some(until) if until <= now => Sent::Nothing,
-                _ => member.client.sender.send(&body, cursor.as_deref(), buffer),
-            };
+            bytes += size;
+            let sent = member.write(direct, now);
             if sent != Sent::Nothing {
                 (member.next, member.has_got) = (number + 1, true);
             }
@@ -335,6 +342,7 @@ impl Group {
         }
         last_cursor.clone_from(next_cursor);
         reader.pass(number);
+        direct.clear();
         Step::GoOn
     }
 
@@ -385,6 +393,20 @@ impl GroupState {
 }
 
 impl Member {
+    /// Writes an event to its socket, if its token and its rate limit allow that.
+    fn write(&self, event: &mut DirectEvent, now: Instant) -> Sent {
+        let meter = self.client.meter.as_ref();
+        let has_ended = self.until.is_some_and(|until| until <= now);
+        if has_ended || meter.is_some_and(|meter| !meter.may_pass()) {
+            return Sent::Nothing;
+        }
+        let sent = self.client.sender.send(event);
+        if let (Sent::Nothing, Some(meter)) = (sent, meter) {
+            meter.keep_for_next();
+        }
+        sent
+    }
+
     /// Lets the client read by itself, from its next event on. The group's reader stands at `position`, which is there or
     /// before.
     fn give_back(self, ring: &Arc<EventRing>, position: u64, cursor: &Option<Arc<str>>) {
@@ -413,11 +435,13 @@ impl DirectClient {
     pub(super) fn new(
         sender: DirectSender,
         token: Option<ClientToken>,
+        meter: Option<Arc<EventMeter>>,
         address: Address,
     ) -> Arc<Self> {
         Arc::new(Self {
             sender,
             token,
+            meter,
             address,
             place: Mutex::default(),
             returned: AtomicWaker::new(),

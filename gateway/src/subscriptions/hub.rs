@@ -20,6 +20,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 use tokio_util::sync::CancellationToken;
 
+pub(super) use member::{Charge, ClientWay};
 use member::{FeedMember, Seat};
 
 use super::{
@@ -29,7 +30,7 @@ use super::{
 };
 use crate::{
     config::SubscriptionConfig, error::RequestError, identity::until_expiry::ClientToken,
-    metrics::GatewayMetrics, sparse::ShrinkIfSparse,
+    metrics::GatewayMetrics, rate_limit::events::EventMeter, sparse::ShrinkIfSparse,
 };
 
 /// Identifies a feed: subscriptions with equal keys receive equal events.
@@ -151,7 +152,7 @@ impl SubscriptionHub {
 
     /// Joins the feed of `key`. The first client starts it with `begin`, and it runs in that
     /// client's `turns`. A feed appends its events to the ring, and returns a last one if it ends
-    /// with an error. With `shows_cursors`, the client gets the cursors of events in `extensions`.
+    /// with an error.
     ///
     /// # Errors
     /// `TOO_MANY_SUBSCRIPTIONS` if the client or its address has started as many as it may,
@@ -160,8 +161,7 @@ impl SubscriptionHub {
         self: &Arc<Self>,
         key: FeedKey,
         client: ClientId,
-        direct: Option<Arc<DirectClient>>,
-        shows_cursors: bool,
+        way: ClientWay,
         turns: ClientTurns,
         begin: impl FnOnce(Arc<EventRing>, CloseFeed) -> F,
     ) -> Result<Joined, RequestError>
@@ -186,12 +186,12 @@ impl SubscriptionHub {
             entry.is_shared.cancel();
             entry.events.leave_address();
         }
-        let (reader, cursor) = entry.events.join(shows_cursors);
+        let (reader, cursor) = entry.events.join(way.shows_cursors);
         let place = reader.place();
         let member = FeedMember {
             reader: Some(reader),
-            direct,
-            cursor: shows_cursors.then(|| cursor.clone()),
+            way,
+            cursor: cursor.clone(),
             fan_out: Arc::clone(&entry.fan_out),
             has_begun: false,
             seat: Seat {
@@ -216,6 +216,7 @@ impl SubscriptionHub {
         &self,
         sender: DirectSender,
         token: Option<ClientToken>,
+        meter: Option<Arc<EventMeter>>,
         key: ClientKey,
         turns: &ClientTurns,
     ) -> Arc<DirectClient> {
@@ -224,7 +225,7 @@ impl SubscriptionHub {
             turns: turns.clone(),
             shared: self.shared_memberships.of(key, AtomicUsize::default),
         };
-        DirectClient::new(sender, token, address)
+        DirectClient::new(sender, token, meter, address)
     }
 
     fn start<F>(

@@ -7,6 +7,7 @@ mod distinct_subscriptions;
 mod event_buffers;
 mod every_transport;
 mod fan_out;
+mod fan_out_streams;
 mod hostile_subgraphs;
 mod http_protocol;
 mod identity;

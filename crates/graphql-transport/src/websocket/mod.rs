@@ -37,7 +37,7 @@ use crate::{
 };
 pub use close::{Close, is_about_a_message};
 use connection::ClientConnection;
-pub(crate) use message::next_head;
+pub(crate) use message::{next_head, write_frame_head};
 pub use message::{ClientMessage, ServerMessage};
 use metered::{Meter, Metered};
 

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use graphql_transport::{ClientKey, Code as TransportCode, Event, GaugeGuard};
+use graphql_transport::{ClientKey, Code as TransportCode, Event, GaugeGuard, TransportMetrics};
 
 use super::{FeedKey, SubscriptionHub};
 use crate::{
-    error::RequestError,
+    error::{Code, RequestError},
+    rate_limit::events::{self, EventMeter},
     sparse::ShrinkIfSparse,
     subscriptions::{
         clients::ClientId,
@@ -15,14 +16,31 @@ use crate::{
     },
 };
 
+/// How a client gets its events.
+pub struct ClientWay {
+    /// The way around its connection's task, if it has one.
+    pub direct: Option<Arc<DirectClient>>,
+    /// What it pays for them, if there is a rate limit.
+    pub charge: Option<Charge>,
+    /// Whether it gets their cursors in `extensions`.
+    pub shows_cursors: bool,
+}
+
+/// Charges events to a client.
+pub struct Charge {
+    pub meter: Arc<EventMeter>,
+    /// Where the client's events start, if that is known.
+    pub start: Option<Arc<str>>,
+    pub metrics: Arc<TransportMetrics>,
+}
+
 /// One client of a feed.
 pub struct FeedMember {
     /// None while a group reads for it.
     pub reader: Option<RingReader>,
-    /// The way around its connection's task, if it has one.
-    pub direct: Option<Arc<DirectClient>>,
-    /// The cursor of the last event that came by here, if it had one; for clients that show cursors.
-    pub cursor: Option<Option<Arc<str>>>,
+    pub way: ClientWay,
+    /// The cursor of the last event that came by here, or the one that they follow.
+    pub cursor: Option<Arc<str>>,
     pub fan_out: Arc<FanOut>,
     /// Whether the client's stream was polled.
     pub has_begun: bool,
@@ -33,8 +51,10 @@ pub struct FeedMember {
 impl FeedMember {
     /// The next event that the client's connection has to write. Those that a group writes do not come by here.
     async fn next(&mut self) -> Taken {
-        if let (false, Some(direct)) = (std::mem::replace(&mut self.has_begun, true), &self.direct)
-        {
+        if let (false, Some(direct)) = (
+            std::mem::replace(&mut self.has_begun, true),
+            &self.way.direct,
+        ) {
             // Whatever of the response comes before the events has to be written first.
             direct.got(None);
         }
@@ -42,7 +62,7 @@ impl FeedMember {
             let Some(mut reader) = self.reader.take() else {
                 return Taken::Closed;
             };
-            let Some(direct) = &self.direct else {
+            let Some(direct) = &self.way.direct else {
                 return self.reader.insert(reader).next().await;
             };
             if let Some(taken) = reader.try_next() {
@@ -64,25 +84,40 @@ impl FeedMember {
     }
 
     fn got(&mut self, cursor: Option<&Arc<str>>) {
-        if let Some(direct) = &self.direct {
+        if let Some(direct) = &self.way.direct {
             direct.got(cursor);
         }
-        if let (Some(last), Some(cursor)) = (&mut self.cursor, cursor) {
-            *last = Some(Arc::clone(cursor));
+        if let Some(cursor) = cursor {
+            self.cursor = Some(Arc::clone(cursor));
         }
+    }
+
+    /// The cursor of the last event that the client has got. It gets no more.
+    fn withdraw(&self) -> Option<Arc<str>> {
+        let direct = self.way.direct.as_ref();
+        let last = direct.and_then(|direct| direct.withdraw());
+        last.or_else(|| self.cursor.clone())
     }
 
     /// The error that ends the client's part, with the cursor to resume after, if the client knows where to look for it.
     fn resumable(&self, error: RequestError) -> RequestError {
-        let Some(own) = &self.cursor else {
-            return error;
-        };
-        let direct = self.direct.as_ref();
-        let last = direct.and_then(|direct| direct.withdraw());
-        match last.as_ref().or(own.as_ref()) {
-            Some(cursor) => error.resumed_after(Some(cursor)),
+        let cursor = self.way.shows_cursors.then(|| self.withdraw()).flatten();
+        match cursor {
+            Some(cursor) => error.resumed_after(Some(&cursor)),
             None => error,
         }
+    }
+
+    /// Charges an event that has come; returns the event that ends the client's part if that is too much.
+    fn charge(&self) -> Result<(), Event> {
+        let Some(charge) = &self.way.charge else {
+            return Ok(());
+        };
+        charge.meter.charge().map_err(|refusal| {
+            charge.metrics.refusal(Code::RateLimited);
+            let cursor = self.withdraw().or_else(|| charge.start.clone());
+            events::ended(refusal, cursor.as_deref())
+        })
     }
 }
 
@@ -93,6 +128,9 @@ pub async fn next(member: Option<FeedMember>) -> Option<(Event, Option<FeedMembe
         Taken::Event(event @ Event::Failed { .. }) => Some((event, None)),
         Taken::Event(event) => {
             if let Event::Next { cursor, .. } = &event {
+                if let Err(end) = member.charge() {
+                    return Some((end, None));
+                }
                 member.got(cursor.as_ref());
             }
             Some((event, Some(member)))
