@@ -56,8 +56,7 @@ pub async fn run(transport: Transport, options: &Options, goals: &mut Goals) -> 
         clients_per_address: options.clients_per_address.into(),
         receive_buffer: None,
     };
-    let mut crowd = Crowd::start(&clients, options.processes.into())?;
-    crowd.connect(CLIENTS).await?;
+    let mut crowd = Crowd::connected(&clients, options.processes, CLIENTS).await?;
     let started = Instant::now();
     loop {
         writer.insert().await?;
