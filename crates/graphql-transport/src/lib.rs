@@ -63,7 +63,7 @@ pub mod websocket;
 
 pub use client_key::ClientKey;
 pub use code::{Code, Refusal, Refused};
-pub use delivery::{Delivery, Guarantee, Stands};
+pub use delivery::{Delivery, Guarantee, Stands, Status};
 pub use direct_sender::DirectSender;
 pub use event::{Event, EventStream};
 pub use http::{Front, routes};

@@ -41,6 +41,7 @@ impl Framing for Multipart {
     fn event(event: &Event) -> Bytes {
         match event {
             Event::Next { body, .. } => part(&[b"{\"payload\":", body, b"}"]),
+            Event::Status(status) => part(&[b"{\"payload\":", status.text(), b"}"]),
             Event::Failed { body } => match body.strip_prefix(b"{") {
                 Some(members) => part(&[b"{\"payload\":null,", members]),
                 None => part(&[body]),

@@ -62,7 +62,11 @@ impl Delivery {
 
     fn stand(&self, kept: Guarantee, cursor: Option<Arc<str>>) {
         if let Some(asked) = &self.0 {
-            asked.lock().stands = Some(Stands { kept, cursor });
+            asked.lock().stands = Some(Stands {
+                kept,
+                cursor,
+                status: None,
+            });
         }
     }
 

@@ -54,8 +54,10 @@ impl EventMeter {
 async fn next(metered: Option<Metered>) -> Option<(Event, Option<Metered>)> {
     let mut metered = metered?;
     let event = metered.events.next().await?;
-    let Event::Next { cursor, .. } = &event else {
-        return Some((event, None));
+    let cursor = match &event {
+        Event::Next { cursor, .. } => cursor,
+        Event::Status(_) => return Some((event, Some(metered))),
+        Event::Failed { .. } => return Some((event, None)),
     };
     let EventMeter {
         limits,

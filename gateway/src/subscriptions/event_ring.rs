@@ -11,6 +11,11 @@
 //!
 //! Readers that show cursors (`docs/resumable-subscriptions.md`) share a second body of each event, which is made only if
 //! there is such a reader.
+//!
+//! Whether the feed is live is told to readers that want to know it, in order with the events. It takes no room among
+//! them: only the latest status waits.
+
+mod status;
 
 use std::{
     collections::VecDeque,
@@ -22,12 +27,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use graphql_transport::{Event, Stands, delivery};
+use graphql_transport::{Event, Stands, Status, delivery};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::{
     sync::{Notify, futures::Notified},
     time::{Instant, timeout},
 };
+
+use status::RingStatus;
 
 /// Bytes of memory that an event takes in addition to its text and its cursor.
 const EVENT_BYTES: usize = 128;
@@ -81,6 +88,7 @@ struct RingState {
     cursor: Option<Arc<str>>,
     /// Where the feed stood when the subgraph had started it; `None` before.
     stands: Option<Stands>,
+    status: RingStatus,
     /// How many readers show cursors.
     showing: usize,
     /// Whether only such readers get cursors.
@@ -115,9 +123,20 @@ struct Load {
     bytes: usize,
 }
 
+/// What a reader gets in addition to the events, by the contract of `docs/resumable-subscriptions.md`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Shows {
+    /// The events' cursors, in `extensions`.
+    pub cursors: bool,
+    /// Whether the feed is live.
+    pub status: bool,
+}
+
 /// What a reader receives.
 pub(super) enum Taken {
     Event(Event),
+    /// The latest status, and its number.
+    Status(Status, u64),
     /// The reader was too slow: this many events were dropped.
     Missed(u64),
     /// The feed has ended.
@@ -139,32 +158,35 @@ impl EventRing {
         })
     }
 
-    /// Adds a reader, which receives the events appended from now on, with their cursors in `extensions` if
-    /// `shows_cursors`. Returns the cursor that they follow, if that is known.
-    pub(super) fn join(self: &Arc<Self>, shows_cursors: bool) -> (RingReader, Option<Arc<str>>) {
+    /// Adds a reader, which receives the events appended from now on. Returns the cursor that they follow, if that is
+    /// known.
+    pub(super) fn join(self: &Arc<Self>, shows: Shows) -> (RingReader, Option<Arc<str>>) {
         let mut state = self.lock();
         state.clients += 1;
-        state.showing += usize::from(shows_cursors);
+        state.showing += usize::from(shows.cursors);
         state.fresh = Load::default();
-        let next = state.first + state.slots.len() as u64;
-        let sees_cursors = shows_cursors || !state.hides_cursors;
+        let next = state.next();
+        let sees_cursors = shows.cursors || !state.hides_cursors;
         let cursor = state.cursor.clone().filter(|_| sees_cursors);
+        let seen = state.status.told();
         drop(state);
         // A waiting feed now has a faster client, and none of the others may wake it.
         self.taken.notify_one();
         let reader = RingReader {
             ring: Arc::clone(self),
             next,
-            shows_cursors,
+            seen,
+            shows,
         };
         (reader, cursor)
     }
 
-    /// Adds a reader that receives the events from number `next` on, before another reader that stands there moves on.
-    pub(super) fn join_at(self: &Arc<Self>, next: u64, shows_cursors: bool) -> RingReader {
+    /// Adds a reader that receives the events from number `next` on, before another reader that stands there moves on, and
+    /// statuses after number `seen`.
+    pub(super) fn join_at(self: &Arc<Self>, next: u64, seen: u64, shows: Shows) -> RingReader {
         let mut state = self.lock();
         state.clients += 1;
-        state.showing += usize::from(shows_cursors);
+        state.showing += usize::from(shows.cursors);
         let offset = next.saturating_sub(state.first) as usize;
         for slot in state.slots.iter_mut().skip(offset) {
             slot.clients += 1;
@@ -172,7 +194,8 @@ impl EventRing {
         RingReader {
             ring: Arc::clone(self),
             next,
-            shows_cursors,
+            seen,
+            shows,
         }
     }
 
@@ -185,9 +208,26 @@ impl EventRing {
         if state.cursor.is_none() {
             state.cursor.clone_from(&stands.cursor);
         }
+        state.status.set(stands.status.unwrap_or_default());
         state.stands = Some(stands);
         drop(state);
         self.appended.notify_waiters();
+    }
+
+    /// Tells readers whether the feed is live, after the events that were appended, if it is news to them.
+    pub(super) fn tell(&self, status: Status) {
+        let mut state = self.lock();
+        let next = state.next();
+        let is_news = state.status.tell(status, next);
+        drop(state);
+        if is_news {
+            self.appended.notify_waiters();
+        }
+    }
+
+    /// Whether the feed is live, as its readers know it.
+    pub(super) fn status(&self) -> Status {
+        self.lock().status.latest()
     }
 
     /// Whether the feed has stood.
@@ -393,17 +433,21 @@ impl EventRing {
         state.is_closed || state.clients == 0 || self.is_quarter(&state)
     }
 
-    fn take(&self, next: &mut u64, shows_cursors: bool) -> Option<Taken> {
+    fn take(&self, next: &mut u64, seen: &mut u64, shows: Shows) -> Option<Taken> {
         let mut state = self.lock();
         let Some(offset) = next.checked_sub(state.first) else {
             return Some(Taken::Missed(state.first - *next));
         };
+        if let Some((status, number)) = state.status_due(*next, *seen, shows) {
+            *seen = number;
+            return Some(Taken::Status(status, number));
+        }
         let (clients, hides_cursors) = (state.clients, state.hides_cursors);
         let Some(slot) = state.slots.get_mut(offset as usize) else {
             return state.is_closed.then_some(Taken::Closed);
         };
         *next += 1;
-        let (event, bytes) = (slot.event(shows_cursors, hides_cursors), slot.bytes);
+        let (event, bytes) = (slot.event(shows.cursors, hides_cursors), slot.bytes);
         let is_first_to_take = slot.clients == clients;
         slot.clients -= 1;
         if is_first_to_take {
@@ -417,13 +461,16 @@ impl EventRing {
         Some(Taken::Event(event))
     }
 
-    fn peek(&self, next: u64, shows_cursors: bool) -> Option<Taken> {
+    fn peek(&self, next: u64, seen: u64, shows: Shows) -> Option<Taken> {
         let state = self.lock();
         let Some(offset) = next.checked_sub(state.first) else {
             return Some(Taken::Missed(state.first - next));
         };
+        if let Some((status, number)) = state.status_due(next, seen, shows) {
+            return Some(Taken::Status(status, number));
+        }
         match state.slots.get(offset as usize) {
-            Some(slot) => Some(Taken::Event(slot.event(shows_cursors, state.hides_cursors))),
+            Some(slot) => Some(Taken::Event(slot.event(shows.cursors, state.hides_cursors))),
             None => state.is_closed.then_some(Taken::Closed),
         }
     }
@@ -475,6 +522,19 @@ impl EventRing {
 
     fn lock(&self) -> MutexGuard<'_, RingState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl RingState {
+    /// The number of the next event that is appended.
+    fn next(&self) -> u64 {
+        self.first + self.slots.len() as u64
+    }
+
+    /// The status that a reader gets now. Before the feed stands, who waits for that gets it.
+    fn status_due(&self, next: u64, seen: u64, shows: Shows) -> Option<(Status, u64)> {
+        let due = self.status.due(next, seen);
+        due.filter(|_| shows.status && self.stands.is_some())
     }
 }
 
@@ -533,8 +593,9 @@ impl Load {
 pub(super) struct RingReader {
     ring: Arc<EventRing>,
     next: u64,
-    /// Whether its events have their cursors in `extensions`.
-    shows_cursors: bool,
+    /// The number of the last status that it got.
+    seen: u64,
+    shows: Shows,
 }
 
 impl RingReader {
@@ -542,7 +603,7 @@ impl RingReader {
     pub(super) async fn next(&mut self) -> Taken {
         loop {
             let appended = self.ring.appended.notified();
-            if let Some(taken) = self.ring.take(&mut self.next, self.shows_cursors) {
+            if let Some(taken) = self.ring.take(&mut self.next, &mut self.seen, self.shows) {
                 return taken;
             }
             appended.await;
@@ -551,18 +612,27 @@ impl RingReader {
 
     /// The next event, if it is there.
     pub(super) fn try_next(&mut self) -> Option<Taken> {
-        self.ring.take(&mut self.next, self.shows_cursors)
+        self.ring.take(&mut self.next, &mut self.seen, self.shows)
     }
 
     /// The next event, if it is there, without moving on.
     pub(super) fn peek(&self) -> Option<Taken> {
-        self.ring.peek(self.next, self.shows_cursors)
+        self.ring.peek(self.next, self.seen, self.shows)
     }
 
     /// Moves on after the event of this number, which was taken by [`RingReader::peek`]. It may be dropped already.
     pub(super) fn pass(&mut self, number: u64) {
-        self.try_next();
+        let shows = Shows {
+            status: false,
+            ..self.shows
+        };
+        self.ring.take(&mut self.next, &mut self.seen, shows);
         self.next = self.next.max(number + 1);
+    }
+
+    /// Moves on after the status of this number, which was taken by [`RingReader::peek`].
+    pub(super) fn pass_status(&mut self, number: u64) {
+        self.seen = self.seen.max(number);
     }
 
     /// The number of the next event.
@@ -570,17 +640,24 @@ impl RingReader {
         self.next
     }
 
+    /// The number of the last status that it got.
+    pub(super) fn seen(&self) -> u64 {
+        self.seen
+    }
+
     /// The same, for who only waits.
     pub(super) fn place(&self) -> RingPlace {
         RingPlace {
             ring: Arc::clone(&self.ring),
             next: self.next,
+            seen: self.ring.lock().status.said_by_silence(),
+            shows_status: self.shows.status,
         }
     }
 
-    /// Whether its events have their cursors in `extensions`.
-    pub(super) fn shows_cursors(&self) -> bool {
-        self.shows_cursors
+    /// What it gets in addition to the events.
+    pub(super) fn shows(&self) -> Shows {
+        self.shows
     }
 }
 
@@ -588,19 +665,43 @@ impl RingReader {
 pub(super) struct RingPlace {
     ring: Arc<EventRing>,
     next: u64,
+    /// The number of the last status that was told here.
+    seen: u64,
+    shows_status: bool,
+}
+
+/// What comes at a [`RingPlace`].
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum AtPlace {
+    /// The feed stands.
+    Stands(Stands),
+    /// It does not stand yet, and this has changed.
+    Status(Status),
+    /// The event of this place, or the end, has come before it stands.
+    Event,
 }
 
 impl RingPlace {
-    /// Waits until the feed stands. Returns `None` if the event of this place, or the end, has come before that. Cancelling
-    /// the wait loses nothing.
-    pub(super) async fn until_standing(&self) -> Option<Stands> {
+    /// Waits until the feed stands, or something else comes before that. Cancelling the wait loses nothing.
+    pub(super) async fn until_standing(&mut self) -> AtPlace {
         loop {
             let appended = self.ring.appended.notified();
             {
                 let state = self.ring.lock();
-                let has_event = state.first + state.slots.len() as u64 > self.next;
-                if state.stands.is_some() || has_event || state.is_closed {
-                    return state.stands.clone();
+                if let Some(stands) = &state.stands {
+                    return AtPlace::Stands(Stands {
+                        status: Some(state.status.latest()),
+                        ..stands.clone()
+                    });
+                }
+                if state.next() > self.next || state.is_closed {
+                    return AtPlace::Event;
+                }
+                if let Some((status, number)) = state.status.due(self.next, self.seen)
+                    && self.shows_status
+                {
+                    self.seen = number;
+                    return AtPlace::Status(status);
                 }
             }
             appended.await;
@@ -615,7 +716,7 @@ impl RingPlace {
 
 impl Drop for RingReader {
     fn drop(&mut self) {
-        self.ring.leave(self.next, self.shows_cursors);
+        self.ring.leave(self.next, self.shows.cursors);
     }
 }
 
@@ -623,6 +724,8 @@ fn size_of(event: &Event) -> usize {
     let (body, cursor) = match event {
         Event::Next { body, cursor } => (body.len(), cursor.as_ref().map_or(0, |text| text.len())),
         Event::Failed { body } => (body.len(), 0),
+        // It is never among the events.
+        Event::Status(_) => (0, 0),
     };
     EVENT_BYTES + body + cursor
 }

@@ -25,11 +25,11 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
-use graphql_transport::{ClientKey, ClientTurns, DirectSender, Event, GaugeGuard, Sent};
+use graphql_transport::{ClientKey, ClientTurns, DirectSender, Event, GaugeGuard, Sent, Status};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::{sync::Notify, time::Instant};
 
-use super::event_ring::{EventRing, RingReader, Taken};
+use super::event_ring::{EventRing, RingReader, Shows, Taken};
 use crate::identity::until_expiry::ClientToken;
 
 /// The members of one group at most. A group writes an event to all of them before its task yields: for this many, it
@@ -53,8 +53,8 @@ pub(super) struct FanOut {
 struct Group {
     /// The address of all members, if they may be of one address only.
     address: Option<ClientKey>,
-    /// Whether its members get cursors in `extensions`.
-    shows_cursors: bool,
+    /// What its members get in addition to the events.
+    shows: Shows,
     state: Mutex<GroupState>,
     /// Wakes the group's task when the last member has left.
     left: Notify,
@@ -74,8 +74,10 @@ struct Member {
     client: Arc<DirectClient>,
     /// The number of its next event, never before the group's reader.
     next: u64,
-    /// Whether it gets cursors in `extensions`, as all members of its group do.
-    shows_cursors: bool,
+    /// The number of the last status that it got.
+    seen: u64,
+    /// What it gets in addition to the events, as all members of its group do.
+    shows: Shows,
     /// Whether the group has written an event to it.
     has_got: bool,
     /// When its token ends, if it has one.
@@ -167,8 +169,8 @@ impl FanOut {
         }
         let shared = SharedPlace::of(&client.address.shared);
         let address = shared.is_none().then_some(client.address.key);
-        let shows_cursors = reader.shows_cursors();
-        let fits = |group: &Group| group.address == address && group.shows_cursors == shows_cursors;
+        let shows = reader.shows();
+        let fits = |group: &Group| group.address == address && group.shows == shows;
         let membership = Membership {
             client,
             _counted: GaugeGuard::new(&self.members),
@@ -177,7 +179,8 @@ impl FanOut {
         let member = Member {
             client: Arc::clone(client),
             next: reader.position(),
-            shows_cursors,
+            seen: reader.seen(),
+            shows,
             has_got: false,
             until,
         };
@@ -208,7 +211,7 @@ impl FanOut {
         }
         let group = Arc::new(Group {
             address,
-            shows_cursors,
+            shows,
             state: Mutex::new(GroupState {
                 reader: Some(reader),
                 members: member.into_iter().collect(),
@@ -264,8 +267,8 @@ impl Group {
         let Ok(mut state) = self.state.try_lock() else {
             return Added::No;
         };
-        match (state.position(), &member) {
-            (Some(position), Some(member)) if position > member.next => return Added::NewEvent,
+        match (&state.reader, &member) {
+            (Some(reader), Some(member)) if member.is_behind(reader) => return Added::NewEvent,
             (Some(_), Some(_)) if state.members.len() < MEMBERS_MAX => {}
             _ => return Added::No,
         }
@@ -294,6 +297,14 @@ impl Group {
         }
         let (body, cursor) = match reader.peek() {
             None => return Step::Wait,
+            Some(Taken::Status(status, number)) => {
+                let position = reader.position();
+                write_status(members, status, number, buffer, |member| {
+                    member.give_back(ring, position, last_cursor);
+                });
+                reader.pass_status(number);
+                return Step::GoOn;
+            }
             Some(Taken::Event(Event::Next { body, cursor })) if is_text(&body) => (body, cursor),
             // The end, and whatever is not an event of its own, takes the way of one client.
             Some(_) => {
@@ -313,10 +324,7 @@ impl Group {
                 return Step::GoOn;
             }
             bytes += body.len();
-            let sent = match member.until {
-                Some(until) if until <= now => Sent::Nothing,
-                _ => member.client.sender.send(&body, cursor.as_deref(), buffer),
-            };
+            let sent = member.send(&body, cursor.as_deref(), now, buffer);
             if sent != Sent::Nothing {
                 (member.next, member.has_got) = (number + 1, true);
             }
@@ -384,11 +392,49 @@ impl GroupState {
     }
 }
 
+/// Writes a status to all members that have not got it: a few bytes for each. Gives back those that cannot take it.
+fn write_status(
+    members: &mut Vec<Member>,
+    status: Status,
+    number: u64,
+    buffer: &mut Vec<u8>,
+    mut give_back: impl FnMut(Member),
+) {
+    let (body, now) = (status.body(), Instant::now());
+    let mut index = 0;
+    while let Some(member) = members.get_mut(index) {
+        if member.seen >= number {
+            index += 1;
+            continue;
+        }
+        let sent = member.send(&body, None, now, buffer);
+        if sent != Sent::Nothing {
+            member.seen = number;
+        }
+        match sent {
+            Sent::Whole => index += 1,
+            Sent::Begun | Sent::Nothing => give_back(members.swap_remove(index)),
+        }
+    }
+}
+
 impl Member {
+    /// Whether the reader of a group has passed an event or a status that the member has not got.
+    fn is_behind(&self, reader: &RingReader) -> bool {
+        reader.position() > self.next || (self.shows.status && reader.seen() > self.seen)
+    }
+
+    fn send(&self, body: &Bytes, cursor: Option<&str>, now: Instant, buffer: &mut Vec<u8>) -> Sent {
+        match self.until {
+            Some(until) if until <= now => Sent::Nothing,
+            _ => self.client.sender.send(body, cursor, buffer),
+        }
+    }
+
     /// Lets the client read by itself, from its next event on. The group's reader stands at `position`, which is there or
     /// before.
     fn give_back(self, ring: &Arc<EventRing>, position: u64, cursor: &Option<Arc<str>>) {
-        let mut reader = ring.join_at(position, self.shows_cursors);
+        let mut reader = ring.join_at(position, self.seen, self.shows);
         for number in position..self.next {
             reader.pass(number);
         }

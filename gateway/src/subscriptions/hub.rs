@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     clients::{Begun, ClientId, ClientNumber, Subscribers},
-    event_ring::{AddressBytes, EventRing, RingBounds, RingPlace, RingReader, Taken},
+    event_ring::{AddressBytes, EventRing, RingBounds, RingPlace, RingReader, Shows, Taken},
     fan_out::{Address, DirectClient, FanOut},
 };
 use crate::{
@@ -152,7 +152,7 @@ impl SubscriptionHub {
 
     /// Joins the feed of `key`. The first client starts it with `begin`, and it runs in that
     /// client's `turns`. A feed appends its events to the ring, and returns a last one if it ends
-    /// with an error. With `shows_cursors`, the client gets the cursors of events in `extensions`.
+    /// with an error.
     ///
     /// # Errors
     /// `TOO_MANY_SUBSCRIPTIONS` if the client or its address has started as many as it may,
@@ -162,7 +162,7 @@ impl SubscriptionHub {
         key: FeedKey,
         client: ClientId,
         direct: Option<Arc<DirectClient>>,
-        shows_cursors: bool,
+        shows: Shows,
         turns: ClientTurns,
         begin: impl FnOnce(Arc<EventRing>, CloseFeed) -> F,
     ) -> Result<Joined, RequestError>
@@ -187,12 +187,12 @@ impl SubscriptionHub {
             entry.is_shared.cancel();
             entry.events.leave_address();
         }
-        let (reader, cursor) = entry.events.join(shows_cursors);
+        let (reader, cursor) = entry.events.join(shows);
         let place = reader.place();
         let member = FeedMember {
             reader: Some(reader),
             direct,
-            cursor: shows_cursors.then(|| cursor.clone()),
+            cursor: shows.cursors.then(|| cursor.clone()),
             fan_out: Arc::clone(&entry.fan_out),
             has_begun: false,
             seat: Seat {
@@ -558,6 +558,10 @@ async fn next(member: Option<FeedMember>) -> Option<(Event, Option<FeedMember>)>
                 member.got(cursor.as_ref());
             }
             Some((event, Some(member)))
+        }
+        Taken::Status(status, _) => {
+            member.got(None);
+            Some((Event::Status(status), Some(member)))
         }
         Taken::Closed => None,
         Taken::Missed(missed) => {

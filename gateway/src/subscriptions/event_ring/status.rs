@@ -1,0 +1,57 @@
+//! Whether a feed is live, as its clients are told: only the latest status waits for them.
+
+use graphql_transport::Status;
+
+/// The status of a ring, and where among its events it was told.
+#[derive(Debug, Default)]
+pub(super) struct RingStatus {
+    latest: Status,
+    /// How often it was told. This is the number of the latest one.
+    told: u64,
+    /// The number of the event that comes after it.
+    before: u64,
+}
+
+impl RingStatus {
+    pub(super) fn latest(&self) -> Status {
+        self.latest
+    }
+
+    /// The number of the latest status.
+    pub(super) fn told(&self) -> u64 {
+        self.told
+    }
+
+    /// Tells a status ahead of the event `before`, in place of an earlier one that readers have not taken. False if it is
+    /// the one that they have.
+    pub(super) fn tell(&mut self, status: Status, before: u64) -> bool {
+        if status == self.latest {
+            return false;
+        }
+        *self = Self {
+            latest: status,
+            told: self.told + 1,
+            before,
+        };
+        true
+    }
+
+    /// Changes the status without telling: first frames say it to all.
+    pub(super) fn set(&mut self, status: Status) {
+        self.latest = status;
+        self.before = u64::MAX;
+    }
+
+    /// The number of the last status that is no news to who was told nothing: that there is no interruption.
+    pub(super) fn said_by_silence(&self) -> u64 {
+        match self.latest {
+            Status::Live => self.told,
+            Status::Interrupted => self.told.saturating_sub(1),
+        }
+    }
+
+    /// The latest status with its number, if it comes ahead of the event `next` and after the status `seen`.
+    pub(super) fn due(&self, next: u64, seen: u64) -> Option<(Status, u64)> {
+        (self.told > seen && next >= self.before).then_some((self.latest, self.told))
+    }
+}
