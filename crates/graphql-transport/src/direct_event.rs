@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use socket_outlet::{Outlet, Sent};
 
-use crate::{multipart, sse, websocket};
+use crate::{delivery::Status, multipart, sse, websocket};
 
 /// Bodies up to this size are copied into one buffer with what is around them; larger ones are written from where they
 /// are.
@@ -20,6 +20,8 @@ const CHUNK_SIZE_BYTES: usize = size_of::<usize>() * 2 + CHUNK_END.len();
 pub struct DirectEvent {
     body: Bytes,
     cursor: Option<Arc<str>>,
+    /// A status is no event, and counts as no delivery.
+    is_status: bool,
     /// The frame for one WebSocket: each client has its own name for its operation.
     frame: Vec<u8>,
     event_stream: Chunk,
@@ -44,6 +46,12 @@ impl DirectEvent {
         (self.body, self.cursor) = (body, cursor);
     }
 
+    /// Takes a status in place of an event.
+    pub fn set_status(&mut self, status: Status) {
+        self.set(status.body(), None);
+        self.is_status = true;
+    }
+
     /// Whether this is its event: the same response, not an equal one.
     pub fn is_of(&self, body: &Bytes) -> bool {
         (self.body.as_ptr(), self.body.len()) == (body.as_ptr(), body.len())
@@ -51,9 +59,13 @@ impl DirectEvent {
 
     /// Lets go of the event.
     pub fn clear(&mut self) {
-        (self.body, self.cursor) = (Bytes::new(), None);
+        (self.body, self.cursor, self.is_status) = (Bytes::new(), None, false);
         self.event_stream.clear();
         self.multipart.clear();
+    }
+
+    pub(crate) fn is_delivery(&self) -> bool {
+        !self.is_status
     }
 
     /// Sends it as one text frame (RFC 6455), which begins with this head of a `next` message.
@@ -215,6 +227,37 @@ mod tests {
                 assert_eq!(sent, chunk, "{length}");
             }
         }
+    }
+
+    #[test]
+    fn a_status_is_framed_as_the_stream_would_and_is_no_delivery() {
+        let mut event = DirectEvent::default();
+        for status in [Status::Interrupted, Status::Live] {
+            let deliveries = Counter::default();
+            let mut written = |streaming| {
+                event.set(Bytes::from_static(b"1"), Some("c".into()));
+                event.set_status(status);
+                sent(&mut event, |outlet| {
+                    DirectSender::of_response(outlet, streaming, deliveries.clone())
+                })
+            };
+            let chunk = |frame: Bytes| {
+                let size = format!("{:x}\r\n", frame.len());
+                [size.as_bytes(), &frame, b"\r\n"].concat()
+            };
+            let yielded = Event::Status(status);
+            assert_eq!(written(Streaming::Sse), chunk(sse::Sse::event(&yielded)));
+            let part = multipart::Multipart::event(&yielded);
+            assert_eq!(written(Streaming::Multipart), chunk(part));
+            let message = websocket::ServerMessage::of("id", &yielded).write();
+            let framed = sent(&mut event, |outlet| {
+                DirectSender::of_websocket(outlet, "id", deliveries.clone())
+            });
+            assert!(framed.ends_with(&message.into_data()));
+            assert_eq!(deliveries.get(), 0);
+        }
+        event.set(Bytes::from_static(b"1"), None);
+        assert!(event.is_delivery(), "the next event is one again");
     }
 
     #[test]

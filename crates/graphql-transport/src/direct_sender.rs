@@ -100,7 +100,7 @@ impl DirectSender {
                 Streaming::Multipart => event.send_part(outlet),
             },
         };
-        if sent != Sent::Nothing {
+        if sent != Sent::Nothing && event.is_delivery() {
             self.deliveries.inc();
         }
         sent

@@ -65,7 +65,7 @@ pub mod websocket;
 
 pub use client_key::ClientKey;
 pub use code::{Code, Refusal, Refused};
-pub use delivery::{Delivery, Guarantee, Stands};
+pub use delivery::{Delivery, Guarantee, Stands, Status};
 pub use direct_event::DirectEvent;
 pub use direct_sender::DirectSender;
 pub use event::{Event, EventStream};

@@ -45,7 +45,8 @@ impl Framing for Multipart {
     /// A response is the part's `payload`; what ends the subscription stands outside of it.
     fn event(event: &Event) -> Bytes {
         match event {
-            Event::Next { body, .. } => [PAYLOAD_HEAD, body, PAYLOAD_END].concat().into(),
+            Event::Next { body, .. } => payload(body),
+            Event::Status(status) => payload(status.text()),
             Event::Failed { body } => match body.strip_prefix(b"{") {
                 Some(members) => part(&[b"{\"payload\":null,", members]),
                 None => part(&[body]),
@@ -56,6 +57,11 @@ impl Framing for Multipart {
     fn close() -> Bytes {
         Bytes::from_static(b"--\r\n")
     }
+}
+
+/// A part with a response.
+fn payload(body: &[u8]) -> Bytes {
+    [PAYLOAD_HEAD, body, PAYLOAD_END].concat().into()
 }
 
 fn part(content: &[&[u8]]) -> Bytes {

@@ -50,8 +50,9 @@ pub(crate) const EVENT_END: &[u8] = b"\n\n";
 /// The bytes of one event.
 pub(crate) fn event(event: &Event) -> Bytes {
     let (body, cursor) = match event {
-        Event::Next { body, cursor } => (body, cursor.as_deref()),
-        Event::Failed { body } => (body, None),
+        Event::Next { body, cursor } => (&body[..], cursor.as_deref()),
+        Event::Status(status) => (status.text(), None),
+        Event::Failed { body } => (&body[..], None),
     };
     let mut frame = Vec::with_capacity(body.len() + 64);
     write_event_head(&mut frame, cursor);

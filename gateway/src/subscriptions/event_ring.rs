@@ -11,9 +11,13 @@
 //!
 //! Readers that show cursors (`docs/resumable-subscriptions.md`) share a second body of each event, which is made only if
 //! there is such a reader.
+//!
+//! Whether the feed is live is told to readers that want to know it, in order with the events. It takes no room among
+//! them: only the latest status waits.
 
 mod bounds;
 mod reader;
+mod status;
 #[cfg(test)]
 mod tests;
 
@@ -32,7 +36,8 @@ use tokio::{
 
 use bounds::Load;
 pub(super) use bounds::{AddressBytes, RingBounds};
-pub(super) use reader::{RingPlace, RingReader, Taken};
+pub(super) use reader::{AtPlace, RingPlace, RingReader, Shows, Taken};
+use status::RingStatus;
 
 /// Bytes of memory that an event takes in addition to its text and its cursor.
 const EVENT_BYTES: usize = 128;
@@ -67,6 +72,7 @@ struct RingState {
     cursor: Option<Arc<str>>,
     /// Where the feed stood when the subgraph had started it; `None` before.
     stands: Option<Stands>,
+    status: RingStatus,
     /// How many readers show cursors.
     showing: usize,
     /// Whether only such readers get cursors.
@@ -103,32 +109,35 @@ impl EventRing {
         })
     }
 
-    /// Adds a reader, which receives the events appended from now on, with their cursors in `extensions` if
-    /// `shows_cursors`. Returns the cursor that they follow, if that is known.
-    pub(super) fn join(self: &Arc<Self>, shows_cursors: bool) -> (RingReader, Option<Arc<str>>) {
+    /// Adds a reader, which receives the events appended from now on. Returns the cursor that they follow, if that is
+    /// known.
+    pub(super) fn join(self: &Arc<Self>, shows: Shows) -> (RingReader, Option<Arc<str>>) {
         let mut state = self.lock();
         state.clients += 1;
-        state.showing += usize::from(shows_cursors);
+        state.showing += usize::from(shows.cursors);
         state.fresh = Load::default();
-        let next = state.first + state.slots.len() as u64;
-        let sees_cursors = shows_cursors || !state.hides_cursors;
+        let next = state.next();
+        let sees_cursors = shows.cursors || !state.hides_cursors;
         let cursor = state.cursor.clone().filter(|_| sees_cursors);
+        let seen = state.status.told();
         drop(state);
         // A waiting feed now has a faster client, and none of the others may wake it.
         self.taken.notify_one();
         let reader = RingReader {
             ring: Arc::clone(self),
             next,
-            shows_cursors,
+            seen,
+            shows,
         };
         (reader, cursor)
     }
 
-    /// Adds a reader that receives the events from number `next` on, before another reader that stands there moves on.
-    pub(super) fn join_at(self: &Arc<Self>, next: u64, shows_cursors: bool) -> RingReader {
+    /// Adds a reader that receives the events from number `next` on, before another reader that stands there moves on, and
+    /// statuses after number `seen`.
+    pub(super) fn join_at(self: &Arc<Self>, next: u64, seen: u64, shows: Shows) -> RingReader {
         let mut state = self.lock();
         state.clients += 1;
-        state.showing += usize::from(shows_cursors);
+        state.showing += usize::from(shows.cursors);
         let offset = next.saturating_sub(state.first) as usize;
         for slot in state.slots.iter_mut().skip(offset) {
             slot.clients += 1;
@@ -136,7 +145,8 @@ impl EventRing {
         RingReader {
             ring: Arc::clone(self),
             next,
-            shows_cursors,
+            seen,
+            shows,
         }
     }
 
@@ -149,6 +159,7 @@ impl EventRing {
         if state.cursor.is_none() {
             state.cursor.clone_from(&stands.cursor);
         }
+        state.status.set(stands.status.unwrap_or_default());
         state.stands = Some(stands);
         drop(state);
         self.appended.notify_waiters();
@@ -251,17 +262,22 @@ impl EventRing {
         self.taken.notify_one();
     }
 
-    fn take(&self, next: &mut u64, shows_cursors: bool) -> Option<Taken> {
+    fn take(&self, next: &mut u64, seen: &mut u64, shows: Shows) -> Option<Taken> {
         let mut state = self.lock();
         let Some(offset) = next.checked_sub(state.first) else {
             return Some(Taken::Missed(state.first - *next));
         };
+        if let Some((status, number)) = state.status_due(*next, *seen, shows) {
+            *seen = number;
+            return Some(Taken::Status(status, number));
+        }
+        *seen = state.status.passed(*seen);
         let (clients, hides_cursors) = (state.clients, state.hides_cursors);
         let Some(slot) = state.slots.get_mut(offset as usize) else {
             return state.is_closed.then_some(Taken::Closed);
         };
         *next += 1;
-        let (event, bytes) = (slot.event(shows_cursors, hides_cursors), slot.bytes);
+        let (event, bytes) = (slot.event(shows.cursors, hides_cursors), slot.bytes);
         let is_first_to_take = slot.clients == clients;
         slot.clients -= 1;
         if is_first_to_take {
@@ -275,13 +291,16 @@ impl EventRing {
         Some(Taken::Event(event))
     }
 
-    fn peek(&self, next: u64, shows_cursors: bool) -> Option<Taken> {
+    fn peek(&self, next: u64, seen: u64, shows: Shows) -> Option<Taken> {
         let state = self.lock();
         let Some(offset) = next.checked_sub(state.first) else {
             return Some(Taken::Missed(state.first - next));
         };
+        if let Some((status, number)) = state.status_due(next, seen, shows) {
+            return Some(Taken::Status(status, number));
+        }
         match state.slots.get(offset as usize) {
-            Some(slot) => Some(Taken::Event(slot.event(shows_cursors, state.hides_cursors))),
+            Some(slot) => Some(Taken::Event(slot.event(shows.cursors, state.hides_cursors))),
             None => state.is_closed.then_some(Taken::Closed),
         }
     }
@@ -336,6 +355,13 @@ impl EventRing {
     }
 }
 
+impl RingState {
+    /// The number of the next event that is appended.
+    fn next(&self) -> u64 {
+        self.first + self.slots.len() as u64
+    }
+}
+
 impl Drop for EventRing {
     fn drop(&mut self) {
         let state = self.lock();
@@ -365,6 +391,8 @@ fn size_of(event: &Event) -> usize {
     let (body, cursor) = match event {
         Event::Next { body, cursor } => (body.len(), cursor.as_ref().map_or(0, |text| text.len())),
         Event::Failed { body } => (body.len(), 0),
+        // It is never among the events.
+        Event::Status(_) => (0, 0),
     };
     EVENT_BYTES + body + cursor
 }

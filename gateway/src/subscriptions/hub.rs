@@ -186,7 +186,7 @@ impl SubscriptionHub {
             entry.is_shared.cancel();
             entry.events.leave_address();
         }
-        let (reader, cursor) = entry.events.join(way.shows_cursors);
+        let (reader, cursor) = entry.events.join(way.shows);
         let place = reader.place();
         let member = FeedMember {
             reader: Some(reader),

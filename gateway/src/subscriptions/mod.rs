@@ -12,6 +12,7 @@
 //! | `fan_out` | writes each event straight to the sockets of all clients that can take it |
 //! | `retry` | the pause before the next attempt at a subgraph |
 //! | `first_frame` | reports to a client that its subscription stands |
+//! | `interruption` | reports to clients that the changes of a feed cannot reach them, and that they can again |
 //! | `resume` | the upstream operation, from the start or after a cursor |
 //! | `upstream` | subscriptions at subgraphs, over WebSockets or server-sent events |
 //!
@@ -26,6 +27,7 @@ mod fan_out;
 mod feed;
 mod first_frame;
 mod hub;
+mod interruption;
 mod resume;
 mod retry;
 mod same;
@@ -58,6 +60,7 @@ use crate::{
     rate_limit::events::EventMeter,
 };
 use clients::ClientId;
+use event_ring::Shows;
 use feed::{FeedOperation, UpstreamFeed};
 use hub::{Charge, ClientWay, FeedKey, SubscriptionHub};
 pub use services::ServedGraph;
@@ -197,7 +200,7 @@ impl Subscriptions {
                 start: start.clone(),
                 metrics: Arc::clone(metrics),
             }),
-            shows_cursors: accepted.delivery.is_some(),
+            shows: shows(accepted.delivery.as_ref()),
         };
         let joined = services
             .hub
@@ -228,6 +231,14 @@ impl Subscriptions {
             .end(events),
             None => events,
         })
+    }
+}
+
+/// What a client gets in addition to the events.
+fn shows(delivery: Option<&Delivery>) -> Shows {
+    Shows {
+        cursors: delivery.is_some(),
+        status: delivery.is_some_and(|delivery| delivery.status),
     }
 }
 

@@ -12,6 +12,7 @@ mod hostile_subgraphs;
 mod http_protocol;
 mod identity;
 mod identity_live;
+mod interruptions;
 mod life;
 mod metrics_pages;
 mod page_service;

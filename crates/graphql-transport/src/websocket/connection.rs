@@ -331,7 +331,9 @@ impl<S: Service> ClientConnection<S> {
     /// The output's place is free for the next query once the client has taken this.
     async fn deliver(&mut self, output: Output) -> Result<(), End> {
         if let Some(event) = &output.event {
-            self.serving().metrics.deliveries.inc();
+            if event.is_delivery() {
+                self.serving().metrics.deliveries.inc();
+            }
             self.send(ServerMessage::of(&output.id, event).write())
                 .await?;
         }

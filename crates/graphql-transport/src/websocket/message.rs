@@ -99,6 +99,7 @@ impl<'a> ServerMessage<'a> {
         let id = Cow::Borrowed(id);
         match event {
             Event::Next { body, .. } => Self::Next(id, body),
+            Event::Status(status) => Self::Next(id, status.text()),
             Event::Failed { body } => Self::Error(id, errors_of(body)),
         }
     }

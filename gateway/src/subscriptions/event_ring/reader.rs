@@ -2,13 +2,24 @@
 
 use std::sync::Arc;
 
-use graphql_transport::{Event, Stands};
+use graphql_transport::{Event, Stands, Status};
 
 use super::EventRing;
+
+/// What a reader gets in addition to the events, by the contract of `docs/resumable-subscriptions.md`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shows {
+    /// The events' cursors, in `extensions`.
+    pub cursors: bool,
+    /// Whether the feed is live.
+    pub status: bool,
+}
 
 /// What a reader receives.
 pub enum Taken {
     Event(Event),
+    /// The latest status, and its number.
+    Status(Status, u64),
     /// The reader was too slow: this many events were dropped.
     Missed(u64),
     /// The feed has ended.
@@ -19,8 +30,9 @@ pub enum Taken {
 pub struct RingReader {
     pub(super) ring: Arc<EventRing>,
     pub(super) next: u64,
-    /// Whether its events have their cursors in `extensions`.
-    pub(super) shows_cursors: bool,
+    /// The number of the last status that it got.
+    pub(super) seen: u64,
+    pub(super) shows: Shows,
 }
 
 impl RingReader {
@@ -28,7 +40,7 @@ impl RingReader {
     pub async fn next(&mut self) -> Taken {
         loop {
             let appended = self.ring.appended.notified();
-            if let Some(taken) = self.ring.take(&mut self.next, self.shows_cursors) {
+            if let Some(taken) = self.ring.take(&mut self.next, &mut self.seen, self.shows) {
                 return taken;
             }
             appended.await;
@@ -37,18 +49,27 @@ impl RingReader {
 
     /// The next event, if it is there.
     pub fn try_next(&mut self) -> Option<Taken> {
-        self.ring.take(&mut self.next, self.shows_cursors)
+        self.ring.take(&mut self.next, &mut self.seen, self.shows)
     }
 
     /// The next event, if it is there, without moving on.
     pub fn peek(&self) -> Option<Taken> {
-        self.ring.peek(self.next, self.shows_cursors)
+        self.ring.peek(self.next, self.seen, self.shows)
     }
 
     /// Moves on after the event of this number, which was taken by [`RingReader::peek`]. It may be dropped already.
     pub fn pass(&mut self, number: u64) {
-        self.try_next();
+        let shows = Shows {
+            status: false,
+            ..self.shows
+        };
+        self.ring.take(&mut self.next, &mut self.seen, shows);
         self.next = self.next.max(number + 1);
+    }
+
+    /// Moves on after the status of this number, which was taken by [`RingReader::peek`].
+    pub fn pass_status(&mut self, number: u64) {
+        self.seen = self.seen.max(number);
     }
 
     /// The number of the next event.
@@ -56,17 +77,24 @@ impl RingReader {
         self.next
     }
 
-    /// The same, for who only waits.
+    /// The number of the last status that it got.
+    pub fn seen(&self) -> u64 {
+        self.seen
+    }
+
+    /// The same place, for who only waits.
     pub fn place(&self) -> RingPlace {
         RingPlace {
             ring: Arc::clone(&self.ring),
             next: self.next,
+            seen: self.ring.lock().status.said_by_silence(),
+            shows_status: self.shows.status,
         }
     }
 
-    /// Whether its events have their cursors in `extensions`.
-    pub fn shows_cursors(&self) -> bool {
-        self.shows_cursors
+    /// What it gets in addition to the events.
+    pub fn shows(&self) -> Shows {
+        self.shows
     }
 }
 
@@ -74,19 +102,43 @@ impl RingReader {
 pub struct RingPlace {
     ring: Arc<EventRing>,
     next: u64,
+    /// The number of the last status that was told here.
+    seen: u64,
+    shows_status: bool,
+}
+
+/// What comes at a [`RingPlace`].
+#[derive(Debug, PartialEq, Eq)]
+pub enum AtPlace {
+    /// The feed stands.
+    Stands(Stands),
+    /// It does not stand yet, and this has changed.
+    Status(Status),
+    /// The event of this place, or the end, has come before it stands.
+    Event,
 }
 
 impl RingPlace {
-    /// Waits until the feed stands. Returns `None` if the event of this place, or the end, has come before that. Cancelling
-    /// the wait loses nothing.
-    pub async fn until_standing(&self) -> Option<Stands> {
+    /// Waits until the feed stands, or something else comes before that. Cancelling the wait loses nothing.
+    pub async fn until_standing(&mut self) -> AtPlace {
         loop {
             let appended = self.ring.appended.notified();
             {
                 let state = self.ring.lock();
-                let has_event = state.first + state.slots.len() as u64 > self.next;
-                if state.stands.is_some() || has_event || state.is_closed {
-                    return state.stands.clone();
+                if let Some(stands) = &state.stands {
+                    return AtPlace::Stands(Stands {
+                        status: Some(state.status.latest()),
+                        ..stands.clone()
+                    });
+                }
+                if state.next() > self.next || state.is_closed {
+                    return AtPlace::Event;
+                }
+                if let Some((status, number)) = state.status.due(self.next, self.seen)
+                    && self.shows_status
+                {
+                    self.seen = number;
+                    return AtPlace::Status(status);
                 }
             }
             appended.await;
@@ -101,6 +153,6 @@ impl RingPlace {
 
 impl Drop for RingReader {
     fn drop(&mut self) {
-        self.ring.leave(self.next, self.shows_cursors);
+        self.ring.leave(self.next, self.shows.cursors);
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     sparse::ShrinkIfSparse,
     subscriptions::{
         clients::ClientId,
-        event_ring::{RingReader, Taken},
+        event_ring::{RingReader, Shows, Taken},
         fan_out::{DirectClient, FanOut},
     },
 };
@@ -22,8 +22,8 @@ pub struct ClientWay {
     pub direct: Option<Arc<DirectClient>>,
     /// What it pays for them, if there is a rate limit.
     pub charge: Option<Charge>,
-    /// Whether it gets their cursors in `extensions`.
-    pub shows_cursors: bool,
+    /// What it gets in addition to them.
+    pub shows: Shows,
 }
 
 /// Charges events to a client.
@@ -101,7 +101,7 @@ impl FeedMember {
 
     /// The error that ends the client's part, with the cursor to resume after, if the client knows where to look for it.
     fn resumable(&self, error: RequestError) -> RequestError {
-        let cursor = self.way.shows_cursors.then(|| self.withdraw()).flatten();
+        let cursor = self.way.shows.cursors.then(|| self.withdraw()).flatten();
         match cursor {
             Some(cursor) => error.resumed_after(Some(&cursor)),
             None => error,
@@ -134,6 +134,11 @@ pub async fn next(member: Option<FeedMember>) -> Option<(Event, Option<FeedMembe
                 member.got(cursor.as_ref());
             }
             Some((event, Some(member)))
+        }
+        // It is not charged: it is no event.
+        Taken::Status(status, _) => {
+            member.got(None);
+            Some((Event::Status(status), Some(member)))
         }
         Taken::Closed => None,
         Taken::Missed(missed) => {

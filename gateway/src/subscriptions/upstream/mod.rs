@@ -3,6 +3,7 @@
 
 mod bounded_head;
 mod quarantine;
+mod silence;
 mod socket;
 mod socket_pool;
 mod sse;
@@ -252,7 +253,8 @@ fn request_json(operation: &UpstreamOperation<'_>, claims: Option<&HeaderValue>)
 
 /// The gateway asks its subgraphs for what its clients ask of it (`docs/resumable-subscriptions.md`).
 fn delivery_json(after: Option<&str>) -> String {
-    let mut json = format!("\"delivery\":{{\"version\":{}", delivery::VERSION);
+    let version = delivery::VERSION;
+    let mut json = format!("\"delivery\":{{\"version\":{version},\"status\":true");
     if let Some(after) = after {
         json.push_str(",\"after\":");
         crate::json::write::string(&mut json, after);
