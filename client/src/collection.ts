@@ -36,7 +36,10 @@ export interface Snapshot<Item> {
   items: readonly Item[];
   /** Those of the items that are being written. */
   sending: ReadonlySet<Item>;
-  /** `failed`: it cannot be read or followed. The items are the last ones that are known. */
+  /**
+   * `waiting`: changes do not arrive now, and follow later. `failed`: it cannot be read or followed. The items are the
+   * last ones that are known.
+   */
   status: 'loading' | 'live' | 'waiting' | 'failed';
   /** Why it failed, or why it waits. */
   error: unknown;
@@ -160,7 +163,8 @@ class List<Item extends object, Data> {
     this.#stopWaiting();
     const waited = this.#willRead?.gap;
     this.#willRead = undefined;
-    if (this.#stop && this.#live === 'live') this.#readSoon(waited);
+    const isFollowed = this.#live === 'live' || this.#live === 'interrupted';
+    if (this.#stop && isFollowed) this.#readSoon(waited);
     else this.#start(undefined);
   }
 

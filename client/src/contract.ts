@@ -25,6 +25,9 @@ export interface Result<Data = unknown> {
   extensions?: Record<string, unknown>;
 }
 
+/** Whether changes reach the server of a subscription. */
+export type Status = 'LIVE' | 'INTERRUPTED';
+
 /** The first frame: the subscription stands. */
 export interface Frame {
   kept: Guarantee;
@@ -42,13 +45,18 @@ export function cursorIn(value: unknown): string | undefined {
 /** What a request asks for. */
 export function deliveryOf(guarantee: Guarantee, cursor: string | undefined): Record<string, unknown> {
   const isOfContract = cursor !== undefined && /^[!-~]+$/.test(cursor);
-  return { version: VERSION, guarantee, ...(isOfContract && { after: cursor }) };
+  return { version: VERSION, guarantee, status: true, ...(isOfContract && { after: cursor }) };
 }
 
 /** The first frame in a message's `extensions.delivery`; nothing where it is of no version that is known here. */
 export function frameIn(delivery: Record<string, unknown>): Frame | undefined {
   const { version, kept } = delivery;
   return version === VERSION && (kept === 'AT_LEAST_ONCE' || kept === 'BEST_EFFORT') ? { kept } : undefined;
+}
+
+/** The status in a message's `extensions.delivery`, if it has one that is known here. */
+export function statusIn({ version, status }: Record<string, unknown>): Status | undefined {
+  return version === VERSION && (status === 'LIVE' || status === 'INTERRUPTED') ? status : undefined;
 }
 
 /** The `cursor` of an event's one field. */

@@ -19,6 +19,7 @@ import {
   type Guarantee,
   isRecord,
   type Result,
+  statusIn,
   type SubscriptionRequest,
 } from './contract.js';
 import {
@@ -54,8 +55,11 @@ export interface Sink {
   lost(): void;
 }
 
-/** `live`: changes arrive as they happen. `waiting`: a time passes before the next try. `ended` is the last one. */
-export type State = 'connecting' | 'live' | 'waiting' | 'ended';
+/**
+ * `live`: changes arrive as they happen. `interrupted`: they do not reach the server now; what happens meanwhile follows.
+ * `waiting`: a time passes before the next try. `ended` is the last one.
+ */
+export type State = 'connecting' | 'live' | 'interrupted' | 'waiting' | 'ended';
 
 /** Events from before this moment may be missing: read the data now. Those from now on come. */
 export interface Gap {
@@ -134,6 +138,8 @@ interface Held {
   by: 'frame' | 'event' | 'guess' | undefined;
   toldGap: boolean;
   hadFrame: boolean;
+  /** The server said that changes do not reach it. */
+  isInterrupted: boolean;
   stoodAt: number;
 }
 
@@ -216,6 +222,7 @@ class Subscription<Data> {
       by: undefined,
       toldGap: false,
       hadFrame: false,
+      isInterrupted: false,
       stoodAt: 0,
     };
     this.#held = held;
@@ -264,7 +271,7 @@ class Subscription<Data> {
     this.#tries++;
     held.after = this.#cursor;
     held.by = undefined;
-    held.toldGap = held.hadFrame = false;
+    held.toldGap = held.hadFrame = held.isInterrupted = false;
     clearTimeout(this.#guess);
   }
 
@@ -290,8 +297,10 @@ class Subscription<Data> {
     if (isRefusal)
       return this.#takeErrors(held, new SubscriptionFailure(result.errors), this.#cursorOfEvent(extensions));
     if (data == null && isRecord(extensions?.delivery)) {
-      const frame = frameIn(extensions.delivery);
-      return frame && this.#takeFrame(held, frame, cursorIn(extensions.cursor));
+      const [frame, status] = [frameIn(extensions.delivery), statusIn(extensions.delivery)];
+      if (status) held.isInterrupted = status === 'INTERRUPTED';
+      if (frame) this.#takeFrame(held, frame, cursorIn(extensions.cursor));
+      return status && this.#takeStatus(held);
     }
     this.#stands(held, 'event');
     if (this.#held !== held || data == null) return;
@@ -327,6 +336,17 @@ class Subscription<Data> {
     if (this.#held === held && !isResumed && cursor !== undefined) this.#moveTo(cursor);
   }
 
+  #takeStatus(held: Held): void {
+    if (this.#held !== held) return;
+    clearTimeout(this.#guess);
+    if (held.by || held.isInterrupted) this.#enter(held.isInterrupted ? 'interrupted' : 'live');
+    else {
+      // The first frame is still to come, or to be guessed.
+      this.#enter('connecting');
+      if (this.#held === held) this.#open(held);
+    }
+  }
+
   /** Errors without data: an event failed, or some are missing, or the subscription has ended. */
   #takeErrors(held: Held, failure: SubscriptionFailure, cursor: string | undefined): void {
     if (failure.hasCode(SUBSCRIPTION_INTERRUPTED)) {
@@ -356,7 +376,7 @@ class Subscription<Data> {
     }
     held.by = by;
     held.stoodAt = Date.now();
-    this.#enter('live');
+    this.#enter(held.isInterrupted ? 'interrupted' : 'live');
     if (this.#held !== held) return;
     // Its first frame will tell; until then it is believed.
     const isExpected = by === 'guess' && this.#knowsContract;

@@ -14,7 +14,7 @@ import type { Gap, State, Transport } from '../src/index.js';
 import { fetchEvents } from '../src/sse.js';
 import { resumingExchange } from '../src/urql.js';
 import { until } from './support/reader.js';
-import { event, FakeServer, frame, Log } from './support/server.js';
+import { event, FakeServer, frame, Log, status } from './support/server.js';
 
 const QUERY = gql`
   subscription Ticks($after: String) {
@@ -116,6 +116,19 @@ for (const [name, follow] of Object.entries(clients)) {
       await until('the server knows', () => last?.isOver);
       assert.equal(states.at(-1), 'ended');
     }
+  });
+
+  test(`${name}: an interruption is a state, and no result`, async () => {
+    server.answer = (served) => {
+      for (const message of [frame('c0'), status('INTERRUPTED'), status('LIVE'), event(1)])
+        served.next(message);
+    };
+    const [heard, states]: [Heard, State[]] = [[], []];
+    const stop = follow(overSocket(), heard, { onState: (state) => states.push(state) });
+    await until('the event came', () => heard.includes(1));
+    assert.deepEqual(heard, [1]);
+    assert.deepEqual(states, ['connecting', 'live', 'interrupted', 'live']);
+    stop();
   });
 
   test(`${name}: gaps come as errors, the first one excepted, and no event comes twice with them`, async () => {

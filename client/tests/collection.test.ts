@@ -13,7 +13,7 @@ import {
 import { memoryStore, type Options, subscribe } from '../src/index.js';
 import { fetchEvents } from '../src/sse.js';
 import { until } from './support/reader.js';
-import { FakeServer, frame, type Served } from './support/server.js';
+import { FakeServer, frame, type Served, status } from './support/server.js';
 
 interface Item {
   id: string;
@@ -69,6 +69,25 @@ function open(
   });
   leave = list.subscribe(() => {});
 }
+
+test('while the server is interrupted it waits, and is not read again unless somebody asks', async () => {
+  read = async () => ({ items: [item('a')] });
+  open();
+  const served = await stands();
+  served.next(frame('c0', 'AT_LEAST_ONCE', 'LIVE'));
+  await until('it is live', () => list.getSnapshot().status === 'live');
+  served.next(status('INTERRUPTED'));
+  await until('it waits', () => list.getSnapshot().status === 'waiting');
+  assert.deepEqual([texts(), readings], [['a'], 1]);
+  list.refresh();
+  await until('it is read', () => readings === 2);
+  assert.equal(served.isOver, false, 'it is followed as before');
+  served.next(status('LIVE'));
+  await until('it is live', () => list.getSnapshot().status === 'live');
+  served.next(changed({ put: item('b') }));
+  await until('it has come', () => texts().includes('b'));
+  assert.equal(readings, 2);
+});
 
 test('it is read after the subscription stands; what arrives meanwhile is newer', async () => {
   let answer: (_: { items: Item[] }) => void = () => {};

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 import {
   type CursorStore,
@@ -18,7 +19,7 @@ import { createClient } from 'graphql-ws';
 import WebSocket from 'ws';
 
 import { Reader, until } from './support/reader.js';
-import { event, FakeServer, frame, Log, type Served } from './support/server.js';
+import { event, FakeServer, frame, Log, type Served, status } from './support/server.js';
 
 const QUERY = 'subscription { ticks { number } }';
 const QUERY_AFTER = 'subscription ($after: String) { ticks(after: $after) { number cursor } }';
@@ -104,7 +105,60 @@ for (const [name, make] of Object.entries(transports)) {
       const reader = read(make(), { after: 'c4' });
       await until('an event came', () => reader.heard[0]);
       assert.deepEqual(reader.heard, [5]);
-      assert.deepEqual((await asked(0)).delivery, { version: 1, guarantee: 'AT_LEAST_ONCE', after: 'c4' });
+      assert.deepEqual((await asked(0)).delivery, {
+        version: 1,
+        guarantee: 'AT_LEAST_ONCE',
+        status: true,
+        after: 'c4',
+      });
+    });
+
+    test('a server that is interrupted is not live, and nothing is told as data or as a gap', async () => {
+      server.answer = (served) => {
+        for (const message of [frame('c0', 'AT_LEAST_ONCE', 'LIVE'), event(1), status('INTERRUPTED')])
+          served.next(message);
+      };
+      const reader = read(make());
+      await until('it is interrupted', () => reader.states.includes('interrupted'));
+      const served = await asked(0);
+      // One more that changes nothing, one that is not known, and an event that was on its way.
+      for (const message of [status('INTERRUPTED'), status('LATER'), event(2), status('LIVE'), event(3)])
+        served.next(message);
+      await until('all came', () => reader.heard.includes(3));
+      assert.deepEqual(reader.states, ['connecting', 'live', 'interrupted', 'live']);
+      assert.deepEqual(reader.heard, ['gap', 1, 2, 3]);
+      served.next(status('INTERRUPTED'));
+      await until('it is interrupted again', () => reader.states.length === 5);
+      // Another try begins without it, after the last event.
+      server.answer = (again) => again.next(frame('c3'));
+      served.cut();
+      await until('it is live again', () => reader.states.at(-1) === 'live');
+      assert.equal((await asked(1)).delivery.after, 'c3');
+    });
+
+    test('a subscription that begins while the server is interrupted stands, and is not live', async () => {
+      server.answer = (served) => served.next(status('INTERRUPTED'));
+      const reader = read(make(), { standsAfterMs: 20 });
+      await until('it is interrupted', () => reader.states.includes('interrupted'));
+      const served = await asked(0);
+      // Five times as long as it would be guessed to stand after.
+      await sleep(100);
+      assert.deepEqual([reader.states, reader.heard], [['connecting', 'interrupted'], []]);
+      served.next(frame('c0', 'AT_LEAST_ONCE', 'INTERRUPTED'));
+      await until('it stands', () => reader.gaps[0]);
+      served.next(status('LIVE'));
+      await until('it is live', () => reader.states.includes('live'));
+      assert.deepEqual(reader.states, ['connecting', 'interrupted', 'live']);
+      assert.deepEqual(reader.gaps, [{ isFirst: true, isGuess: false, takesCursor: false }]);
+    });
+
+    test('a server that says only that it is live again is guessed to stand', async () => {
+      server.answer = (served) =>
+        [status('INTERRUPTED'), status('LIVE')].forEach((each) => served.next(each));
+      const reader = read(make(), GUESSED);
+      await until('it is live', () => reader.states.includes('live'));
+      assert.deepEqual(reader.states, ['connecting', 'interrupted', 'connecting', 'live']);
+      assert.ok(reader.gaps[0]?.isGuess);
     });
 
     test('the frame comes twice, events come again: each is told once', async () => {

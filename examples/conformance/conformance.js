@@ -73,6 +73,7 @@ const code = (message) => message?.errors?.[0]?.extensions?.code;
 const cursorOf = (message) => message?.extensions?.cursor;
 const isFrame = (message) =>
   message?.data === null && !message.errors && message.extensions?.delivery !== undefined;
+const isStatus = (message) => isFrame(message) && message.extensions.delivery.kept === undefined;
 /** What identifies an event for every subscriber. */
 const identity = (message) => JSON.stringify(message.data);
 
@@ -234,6 +235,34 @@ const rules = {
     for (let tries = 0; !(await old.until(1, 500)) && tries < 10; tries++) await writeOne();
     must(!isFrame(old.messages[0]), 'a first frame came', old.messages[0]);
     stands.cut();
+  },
+  'a status is for those alone who ask, and stands in their first frame': async (transport) => {
+    const [asks, plain] = [await standing(transport, { status: true }), await standing(transport)];
+    const statusOf = ({ messages: [first] }) => first.extensions.delivery.status;
+    must(statusOf(plain) === undefined, 'a status was sent to who did not ask', plain.messages[0]);
+    // Optional: a server that has no status frames ignores that it is asked.
+    const status = statusOf(asks);
+    must([undefined, 'LIVE', 'INTERRUPTED'].includes(status), 'another status', asks.messages[0]);
+    await standing(transport, { status: false });
+    await writeSome(2);
+    // Status frames may come in between, by chance.
+    const isOver = async () => {
+      for (let count = 3; await asks.until(count, patienceMs); count++)
+        if (asks.messages.slice(1).filter((message) => !isStatus(message)).length === 2) return true;
+      return false;
+    };
+    must(await isOver(), 'two events were due', asks.messages);
+    const rest = asks.messages.slice(1);
+    const frames = rest.filter(isStatus);
+    must(frames.length === 0 || status !== undefined, 'the first frame had no status, and one came', frames);
+    for (const frame of frames) {
+      const { version, status } = frame.extensions.delivery;
+      must(version === 1 && ['LIVE', 'INTERRUPTED'].includes(status), 'not a status frame', frame);
+      must(cursorOf(frame) === undefined && !frame.id, 'a status frame has no position', frame);
+    }
+    const events = rest.filter((message) => !isStatus(message));
+    for (const event of events) checkEvent(event, transport);
+    same(events, await eventsOf(plain, 2, transport), 'who asks gets other events');
   },
   'queries ignore `delivery`': async () => {
     const answer = await post(url, { query: '{ __typename }', extensions: { delivery: true } });

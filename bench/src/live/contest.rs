@@ -68,6 +68,16 @@ pub struct Events {
     pub per_second: f64,
 }
 
+impl Contestant {
+    /// The same with a setting, `NAME=VALUE`.
+    pub fn with_setting(&self, setting: &str) -> Self {
+        Self {
+            command: format!("export {setting}; {}", self.command),
+            ..self.clone()
+        }
+    }
+}
+
 /// A running contestant.
 pub struct Server {
     process: Process,
@@ -75,11 +85,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts it, and waits until it serves.
+    /// Starts it, and waits until it serves. Events begin at 0 again.
     ///
     /// # Errors
     /// When it does not.
-    pub async fn start(contestant: &Contestant, upstream: &Upstream) -> anyhow::Result<Self> {
+    pub async fn start(contestant: &Contestant, upstream: &mut Upstream) -> anyhow::Result<Self> {
+        upstream.restart();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
         let command = contestant
             .command
@@ -150,13 +161,9 @@ pub async fn measure(
     events: Events,
     options: &Options,
 ) -> anyhow::Result<Measurement> {
-    upstream.restart();
     let server = Server::start(contestant, upstream).await?;
-    let mut crowd = Crowd::start(
-        &clients(server.address, transport, options),
-        options.processes.into(),
-    )?;
-    crowd.connect(EARLY_CLIENTS).await?;
+    let clients = clients(server.address, transport, options);
+    let mut crowd = Crowd::connected(&clients, options.processes, EARLY_CLIENTS).await?;
     until_live(&mut crowd, upstream).await?;
     crowd.leave().await?;
     sleep(REST).await;

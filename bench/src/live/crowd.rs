@@ -44,18 +44,20 @@ struct Process {
 }
 
 impl Crowd {
-    /// Starts the processes, without a client.
+    /// Starts the processes, and connects so many clients in all.
     ///
     /// # Errors
-    /// When one does not start.
-    pub fn start(clients: &Clients, processes: usize) -> anyhow::Result<Self> {
-        let processes = (0..processes).map(|number| Process::start(clients, number));
-        Ok(Self {
+    /// When one does not start, or cannot connect.
+    pub async fn connected(clients: &Clients, processes: u8, count: usize) -> anyhow::Result<Self> {
+        let processes = (0..processes.into()).map(|number| Process::start(clients, number));
+        let mut crowd = Self {
             processes: processes.collect::<anyhow::Result<_>>()?,
-        })
+        };
+        crowd.connect(count).await?;
+        Ok(crowd)
     }
 
-    /// Connects so many clients in all; returns when they have subscribed.
+    /// Connects so many more clients in all; returns when they have subscribed.
     ///
     /// # Errors
     /// When one cannot.

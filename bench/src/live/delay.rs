@@ -57,8 +57,7 @@ pub async fn run(transport: Transport, options: &Options, goals: &mut Goals) -> 
         receive_buffer: None,
         resumes: false,
     };
-    let mut crowd = Crowd::start(&clients, options.processes.into())?;
-    crowd.connect(CLIENTS).await?;
+    let mut crowd = Crowd::connected(&clients, options.processes, CLIENTS).await?;
     let started = Instant::now();
     loop {
         writer.insert().await?;

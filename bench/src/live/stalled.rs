@@ -1,5 +1,8 @@
 //! A tenth of the clients stop reading: whether the others notice, what it takes of the server's memory, and what the
 //! stalled ones are told.
+//!
+//! On a shared machine, a p99 differs from the next one by more than stalled clients could add. So each round with them is
+//! between two without, whose ratio says what is noise.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,22 +24,24 @@ const STALLED: usize = 100;
 const BYTES: usize = 16 << 10;
 const PER_SECOND: f64 = 10.0;
 const WARM_UP_EVENTS: u64 = 20;
-/// Enough to fill what the kernel keeps and the gateway's buffer, and for its time limits.
-const EVENTS: u64 = 600;
+/// Enough to fill what the kernel keeps and the gateway's buffer. They end before the gateway closes the connection of a
+/// client that has taken nothing for 30 seconds (`CLIENT_WRITE_TIMEOUT`): such a client can be told nothing any more.
+const EVENTS: u64 = 400;
+/// Small, so that it is full soon after what the kernel keeps.
+const BUFFER_BYTES: u64 = 1 << 20;
 /// The kernel's room at a client that stops reading: small, for the same reason.
 const RECEIVE_BUFFER: usize = 4 << 10;
-const ROUNDS: usize = 2;
 const MEMORY_INTERVAL: Duration = Duration::from_millis(100);
 const LAST_LIMIT: Duration = Duration::from_secs(60);
 /// Stalled clients read what was kept for them within this time, once they read again.
 const END_LIMIT: Duration = Duration::from_secs(60);
 
-/// The others' p99 beside the stalled ones, over the p99 of all without any, in the medians.
+/// The others' p99 beside the stalled ones, over that without any, in the median; or the ratio of two runs without.
 const P99_RATIO_MAX: f64 = 1.25;
 /// What a ratio of small numbers says nothing about.
 const P99_NOISE_MS: f64 = 2.0;
-/// The default of `SUBSCRIPTION_BUFFER_BYTES`, and for each stalled client the rest of an event, twice while it grows.
-const MEMORY_BOUND: u64 = (4 << 20) + (STALLED * BYTES * 2) as u64;
+/// The buffer, and for each stalled client the rest of an event, twice while it grows.
+const MEMORY_BOUND: u64 = BUFFER_BYTES + (STALLED * BYTES * 2) as u64;
 
 struct Measurement {
     p99_ms: f64,
@@ -45,7 +50,38 @@ struct Measurement {
     ends: BTreeMap<String, u64>,
 }
 
-/// Prints both kinds of rounds in turns, and judges them.
+/// What stalled clients changed in one round.
+struct Round {
+    /// Without stalled clients, before and after.
+    without: [Measurement; 2],
+    with: Measurement,
+}
+
+impl Round {
+    /// The others' p99, over that of all without stalled clients.
+    fn ratio(&self) -> f64 {
+        self.with.p99_ms / self.p99_without_ms()
+    }
+
+    /// The ratio of two runs that differ in nothing.
+    fn noise(&self) -> f64 {
+        let [before, after] = self.without.each_ref().map(|it| it.p99_ms);
+        before.max(after) / before.min(after)
+    }
+
+    fn p99_without_ms(&self) -> f64 {
+        let [before, after] = self.without.each_ref().map(|it| it.p99_ms);
+        before.midpoint(after)
+    }
+
+    /// The server's memory above that without stalled clients.
+    fn more_memory(&self) -> u64 {
+        let without = self.without.iter().map(|it| it.growth).max();
+        self.with.growth.saturating_sub(without.unwrap_or(0))
+    }
+}
+
+/// Prints all rounds, and judges them.
 ///
 /// # Errors
 /// When a client that reads misses an event.
@@ -62,31 +98,45 @@ pub async fn run(
         "{:>8} {:>8} {:>12}  ends",
         "stalled", "p99 ms", "growth MiB"
     );
+    let contestant = contestant.with_setting(&format!("SUBSCRIPTION_BUFFER_BYTES={BUFFER_BYTES}"));
     let mut upstream = Upstream::start(BYTES).await?;
-    let [mut without, mut with] = [Vec::new(), Vec::new()];
-    for _ in 0..ROUNDS {
-        for (stalled, rounds) in [(0, &mut without), (STALLED, &mut with)] {
-            let it = measure(contestant, &mut upstream, transport, stalled, options).await?;
+    let mut rounds = Vec::new();
+    for _ in 0..options.rounds {
+        let mut measured = Vec::new();
+        for stalled in [0, STALLED, 0] {
+            let it = measure(&contestant, &mut upstream, transport, stalled, options).await?;
             println!(
                 "{stalled:>8} {:>8.2} {:>12.1}  {:?}",
                 it.p99_ms,
                 Memory::mib(it.growth),
                 it.ends
             );
-            rounds.push(it);
+            measured.push(it);
         }
+        let [before, with, after] = <[_; 3]>::try_from(measured)
+            .ok()
+            .context("three measurements")?;
+        rounds.push(Round {
+            without: [before, after],
+            with,
+        });
     }
-    let p99 = |rounds: &[Measurement]| median(rounds.iter().map(|it| it.p99_ms));
-    let (p99_without, p99_with) = (p99(&without), p99(&with));
+    judge(&rounds, goals);
+    Ok(())
+}
+
+fn judge(rounds: &[Round], goals: &mut Goals) {
+    let of_all = |figure: fn(&Round) -> f64| median(rounds.iter().map(figure));
+    let (ratio, noise) = (of_all(Round::ratio), of_all(Round::noise));
+    let (p99, without) = (of_all(|it| it.with.p99_ms), of_all(Round::p99_without_ms));
     goals.judge(
-        p99_with <= (p99_without * P99_RATIO_MAX).max(p99_without + P99_NOISE_MS),
+        ratio <= noise.max(P99_RATIO_MAX) || p99 <= without + P99_NOISE_MS,
         format!(
-            "the others' p99 {p99_with:.2} ms, {p99_without:.2} without stalled clients \
-             (goal: {P99_RATIO_MAX} of it, or {P99_NOISE_MS} ms more)"
+            "the others' p99 {ratio:.2} of that without stalled clients; two runs without differ by {noise:.2} \
+             (goal: {P99_RATIO_MAX}, or as little as those, or {P99_NOISE_MS} ms more)"
         ),
     );
-    let most = |rounds: &[Measurement]| rounds.iter().map(|it| it.growth).max().unwrap_or(0);
-    let growth = most(&with).saturating_sub(most(&without));
+    let growth = rounds.iter().map(Round::more_memory).max().unwrap_or(0);
     goals.judge(
         growth <= MEMORY_BOUND,
         format!(
@@ -95,16 +145,13 @@ pub async fn run(
             Memory::mib(MEMORY_BOUND)
         ),
     );
-    let told = with.iter().map(|it| {
-        let told = it.ends.get("SUBSCRIPTION_LAGGED");
-        told.copied().unwrap_or(0)
-    });
-    let told = told.min().unwrap_or(0);
+    let told = |it: &Round| it.with.ends.get("SUBSCRIPTION_LAGGED").copied();
+    let told = rounds.iter().map(|it| told(it).unwrap_or(0)).min();
+    let told = told.unwrap_or(0);
     goals.judge(
         told == STALLED as u64,
         format!("{told} stalled clients were told SUBSCRIPTION_LAGGED (goal: {STALLED})"),
     );
-    Ok(())
 }
 
 async fn measure(
@@ -114,16 +161,13 @@ async fn measure(
     stalled: usize,
     options: &Options,
 ) -> anyhow::Result<Measurement> {
-    upstream.restart();
     let server = Server::start(contestant, upstream).await?;
     let mut clients = clients(server.address, transport, options);
     clients.text_length = BYTES;
-    let mut crowd = Crowd::start(&clients, options.processes.into())?;
-    crowd.connect(CLIENTS - STALLED).await?;
+    let mut crowd = Crowd::connected(&clients, options.processes, CLIENTS - STALLED).await?;
     until_live(&mut crowd, upstream).await?;
     clients.receive_buffer = (stalled > 0).then_some(RECEIVE_BUFFER);
-    let mut others = Crowd::start(&clients, 1)?;
-    others.connect(STALLED).await?;
+    let mut others = Crowd::connected(&clients, 1, STALLED).await?;
     until_live(&mut others, upstream).await?;
     upstream.send_many(WARM_UP_EVENTS, PER_SECOND).await?;
     let first = upstream.next();

@@ -35,13 +35,7 @@ pub async fn run(
     goals: &mut Goals,
 ) -> anyhow::Result<()> {
     // As many subscriptions at the subgraph as topics.
-    let contestant = Contestant {
-        command: format!(
-            "export SUBSCRIPTION_UPSTREAM_MAX=20000; {}",
-            contestant.command
-        ),
-        ..contestant.clone()
-    };
+    let contestant = contestant.with_setting("SUBSCRIPTION_UPSTREAM_MAX=20000");
     println!(
         "\n{transport}: us of CPU for each event of a topic with one reader, {EVENTS} events at {PER_SECOND} a second"
     );
@@ -72,16 +66,12 @@ async fn measure(
     topics: usize,
     options: &Options,
 ) -> anyhow::Result<f64> {
-    upstream.restart();
     let server = Server::start(contestant, upstream).await?;
-    let mut others = clients(server.address, transport, options);
-    others.variables = json!({ "topic": "{process}-{client}" }).to_string();
-    let mut waiting = Crowd::start(&others, options.processes.into())?;
-    waiting.connect(topics - 1).await?;
-    let mut reader = clients(server.address, transport, options);
-    reader.variables = json!({ "topic": READ }).to_string();
-    let mut reader = Crowd::start(&reader, 1)?;
-    reader.connect(1).await?;
+    let mut clients = clients(server.address, transport, options);
+    clients.variables = json!({ "topic": "{process}-{client}" }).to_string();
+    let waiting = Crowd::connected(&clients, options.processes, topics - 1).await?;
+    clients.variables = json!({ "topic": READ }).to_string();
+    let mut reader = Crowd::connected(&clients, 1, 1).await?;
     let started = Instant::now();
     loop {
         upstream.send(READ).await?;
@@ -113,5 +103,6 @@ async fn measure(
     let before = server.cpu_time()?;
     sleep(took).await;
     let idle = server.cpu_time()? - before;
+    drop(waiting);
     Ok(cpu.saturating_sub(idle).as_secs_f64() * 1e6 / EVENTS as f64)
 }

@@ -159,9 +159,14 @@ async function inBody(request: IncomingMessage): Promise<SubscriptionRequest> {
 }
 
 /** The first frame of a server that keeps what it is asked for. */
-export function frame(cursor?: string, kept = 'AT_LEAST_ONCE'): object {
-  const delivery = { version: 1, asked: 'AT_LEAST_ONCE', kept };
+export function frame(cursor?: string, kept = 'AT_LEAST_ONCE', status?: string): object {
+  const delivery = { version: 1, asked: 'AT_LEAST_ONCE', kept, ...(status !== undefined && { status }) };
   return { data: null, extensions: { delivery, ...(cursor !== undefined && { cursor }) } };
+}
+
+/** A status frame. */
+export function status(status: string): object {
+  return { data: null, extensions: { delivery: { version: 1, status } } };
 }
 
 /** An event of a server that keeps the contract. */

@@ -495,10 +495,16 @@ async fn the_lag_grows_while_the_database_says_nothing() {
             .and_then(|value| value.parse::<f64>().ok())
             .expect("the lag")
     };
+    let mut answers = hub.answers();
+    assert!(*answers.borrow_and_update());
     server.pause_node(0);
     board::until("the lag has grown", || async { lag() > 2.0 }).await;
+    answers.changed().await.expect("the hub runs");
+    assert!(!*answers.borrow_and_update(), "the stream is silent");
     server.resume_node(0);
     board::until("the lag is gone", || async { lag() < 1.0 }).await;
+    answers.changed().await.expect("the hub runs");
+    assert!(*answers.borrow_and_update());
     hub.stop().await;
 }
 

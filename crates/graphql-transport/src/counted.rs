@@ -14,7 +14,7 @@ pub trait Count: Unpin {
     ///
     /// # Errors
     /// What the read fails with.
-    fn read(&mut self, bytes: usize) -> Result<()>;
+    fn read(&mut self, bytes: &[u8]) -> Result<()>;
 }
 
 /// Around a stream. Writes pass by.
@@ -38,7 +38,7 @@ impl<S: AsyncRead + Unpin, C: Count> AsyncRead for Counted<S, C> {
     ) -> Poll<Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        Poll::Ready(self.count.read(buffer.filled().len() - before))
+        Poll::Ready(self.count.read(&buffer.filled()[before..]))
     }
 }
 

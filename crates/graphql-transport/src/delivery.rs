@@ -1,18 +1,22 @@
-//! The contract of resumable subscriptions, version 1: what a client asks for, the first frame, cursors in events.
+//! The contract of resumable subscriptions, version 1: what a client asks for, the first frame, cursors in events, and
+//! the status frame.
 //!
 //! Source: `docs/resumable-subscriptions.md`.
+
+mod status;
 
 use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 use http::HeaderMap;
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 use crate::{
     code::{Code, Refusal},
     event::Event,
 };
+pub use status::Status;
 
 /// The version of the contract.
 pub const VERSION: u32 = 1;
@@ -48,6 +52,8 @@ pub struct Delivery {
     pub asked: Guarantee,
     /// Begin after the event with this cursor.
     pub after: Option<Arc<str>>,
+    /// Whether it wants to know when its subscription is interrupted.
+    pub status: bool,
 }
 
 /// A client's `extensions`, as far as they concern delivery.
@@ -64,6 +70,8 @@ struct DeliveryJson<'a> {
     guarantee: Option<Guarantee>,
     #[serde(borrow, default)]
     after: Option<Cow<'a, str>>,
+    #[serde(default)]
+    status: Option<bool>,
 }
 
 impl Delivery {
@@ -98,14 +106,18 @@ impl Delivery {
         Ok(Some(Self {
             asked: json.guarantee.unwrap_or(Guarantee::AtLeastOnce),
             after,
+            status: json.status.unwrap_or_default(),
         }))
     }
 
     /// The first frame for this client: its subscription stands, and the events after `cursor` follow.
     pub fn first_frame(&self, stands: &Stands) -> Event {
         let (asked, kept) = (self.asked.as_str(), stands.kept.as_str());
+        let status = stands.status.filter(|_| self.status);
+        let status = status.map(|status| format!(",\"status\":\"{}\"", status.as_str()));
+        let status = status.unwrap_or_default();
         let delivery = format!(
-            "\"delivery\":{{\"version\":{VERSION},\"asked\":\"{asked}\",\"kept\":\"{kept}\"}}"
+            "\"delivery\":{{\"version\":{VERSION},\"asked\":\"{asked}\",\"kept\":\"{kept}\"{status}}}"
         );
         let cursor = stands.cursor.clone().filter(|cursor| is_cursor(cursor));
         let cursor_member = cursor
@@ -133,7 +145,7 @@ fn cursor(place: &str, bytes: &[u8]) -> Result<Arc<str>, Refusal> {
 
 fn malformed(reason: impl std::fmt::Display) -> Refusal {
     let message = format!(
-        "`extensions.delivery` is not {{version, guarantee, after}} of resumable subscriptions: {reason}"
+        "`extensions.delivery` is not {{version, guarantee, after, status}} of resumable subscriptions: {reason}"
     );
     Refusal::new(Code::BadUserInput, message)
 }
@@ -154,6 +166,8 @@ pub struct Stands {
     pub kept: Guarantee,
     /// The events after this cursor follow; absent if that is not known.
     pub cursor: Option<Arc<str>>,
+    /// Whether changes reach it; absent if the server does not report that.
+    pub status: Option<Status>,
 }
 
 #[derive(Deserialize)]
@@ -179,6 +193,8 @@ struct KeptJson {
     #[serde(rename = "version")]
     _version: u32,
     kept: Guarantee,
+    #[serde(default)]
+    status: Value,
 }
 
 impl Stands {
@@ -193,6 +209,7 @@ impl Stands {
         Some(Self {
             kept: delivery.kept,
             cursor: extensions.cursor.and_then(cursor_text),
+            status: Status::of_json(&delivery.status),
         })
     }
 }
@@ -277,6 +294,7 @@ mod tests {
             r#"{"delivery":{"version":2147483648}}"#,
             r#"{"delivery":{"version":1,"guarantee":"EXACTLY_ONCE"}}"#,
             r#"{"delivery":{"version":1,"guarantee":1}}"#,
+            r#"{"delivery":{"version":1,"status":"LIVE"}}"#,
             r#"{"delivery":{"version":1,"after":1}}"#,
             r#"{"delivery":{"version":1,"after":""}}"#,
             r#"{"delivery":{"version":1,"after":"a b"}}"#,
@@ -312,7 +330,9 @@ mod tests {
         let plain = asked(r#"{"delivery":{"version":7,"later":[1]},"x":1}"#, "");
         assert_eq!((plain.asked, plain.after), (Guarantee::AtLeastOnce, None));
         let text = r#"{"delivery":{"version":1,"guarantee":"BEST_EFFORT","after":"\u00631"}}"#;
+        assert!(asked(r#"{"delivery":{"version":1,"status":true}}"#, "").status);
         let best = asked(text, "");
+        assert!(!best.status);
         assert_eq!(best.asked, Guarantee::BestEffort);
         assert_eq!(best.after.as_deref(), Some("c1"));
         assert_eq!(asked(text, "c2").after.as_deref(), Some("c2"));
@@ -323,10 +343,12 @@ mod tests {
         let delivery = Delivery {
             asked: Guarantee::AtLeastOnce,
             after: None,
+            status: false,
         };
         let stands = Stands {
             kept: Guarantee::AtLeastOnce,
             cursor: Some("c\"1".into()),
+            status: None,
         };
         let Event::Next { body, cursor } = delivery.first_frame(&stands) else {
             panic!("it is no error");
@@ -341,14 +363,32 @@ mod tests {
             kept: Guarantee::BestEffort,
             // It would begin another line of an event stream.
             cursor: Some("a\nb".into()),
+            status: Some(Status::Live),
         };
         let Event::Next { body, cursor } = delivery.first_frame(&stands) else {
             panic!("it is no error");
         };
         assert_eq!(
             (cursor, body.ends_with(br#""BEST_EFFORT"}}}"#)),
-            (None, true)
+            (None, true),
+            "nor a status that it did not ask for"
         );
+        let delivery = Delivery {
+            status: true,
+            ..delivery
+        };
+        for status in [None, Some(Status::Live), Some(Status::Interrupted)] {
+            let stands = Stands {
+                kept: Guarantee::BestEffort,
+                cursor: None,
+                status,
+            };
+            let Event::Next { body, .. } = delivery.first_frame(&stands) else {
+                panic!("it is no error");
+            };
+            assert_eq!(Stands::of_first_frame(&body), Some(stands));
+            assert_eq!(Status::of_message(&body), status.map(Some));
+        }
     }
 
     #[test]

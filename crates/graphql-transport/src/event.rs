@@ -5,7 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
-use crate::response::{GraphqlResponse, ResponseKind};
+use crate::{
+    delivery::Status,
+    response::{GraphqlResponse, ResponseKind},
+};
 
 /// A running subscription, as its client sees it.
 pub type EventStream = BoxStream<'static, Event>;
@@ -20,6 +23,8 @@ pub enum Event {
         /// Where to resume from to see what came after it, if the field can.
         cursor: Option<Arc<str>>,
     },
+    /// Whether changes reach the server, for a client that asked for this. It is charged to nobody.
+    Status(Status),
     /// The subscription ends here, with errors.
     Failed {
         /// The JSON text `{"errors":[...]}`.
@@ -33,6 +38,11 @@ impl Event {
         Self::Failed {
             body: error.into().body,
         }
+    }
+
+    /// Whether it counts as a delivery, as all but statuses do.
+    pub(crate) fn is_delivery(&self) -> bool {
+        !matches!(self, Self::Status(_))
     }
 }
 

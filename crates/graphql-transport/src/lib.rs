@@ -18,6 +18,7 @@
 //! | `sse` | one operation an event stream | [graphql-sse](https://github.com/enisdenjo/graphql-sse/blob/master/PROTOCOL.md), distinct connections |
 //! | `multipart` | the same for Apollo Client | [multipart subscriptions](https://www.apollographql.com/docs/graphos/routing/operations/subscriptions/multipart-protocol) |
 //! | `streaming` | what event streams have in common | |
+//! | `direct_sender`, `direct_event` | events for many clients, around the tasks of their connections | |
 //! | `isolation` | deadline, panic isolation and counters around each request | |
 //! | [`counted`] | a stream whose reads are counted, for bounds on what is not whole yet | |
 //! | `in_flight` | bounds on unfinished request bodies and on answers that are not taken | |
@@ -41,6 +42,7 @@ mod client_key;
 pub mod code;
 pub mod counted;
 pub mod delivery;
+mod direct_event;
 mod direct_sender;
 mod drain;
 pub mod event;
@@ -65,7 +67,8 @@ pub mod websocket;
 
 pub use client_key::ClientKey;
 pub use code::{Code, Refusal, Refused};
-pub use delivery::{Delivery, Guarantee, Stands};
+pub use delivery::{Delivery, Guarantee, Stands, Status};
+pub use direct_event::DirectEvent;
 pub use direct_sender::DirectSender;
 pub use event::{Event, EventStream};
 pub use http::{Front, routes};

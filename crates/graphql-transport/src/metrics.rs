@@ -123,7 +123,7 @@ pub struct TransportMetrics {
     pub unfinished_body_bytes: Gauge,
     /// Bytes of large answers that clients have not taken.
     pub untaken_answer_bytes: Gauge,
-    /// Events written to clients.
+    /// Events written to clients. A status is none.
     pub deliveries: Counter,
     /// Subscriptions ended because their client was too slow.
     pub lagged: Counter,

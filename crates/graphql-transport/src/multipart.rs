@@ -19,9 +19,14 @@ pub(crate) fn respond<S: Service>(service: &Arc<S>, outcome: Outcome) -> Respons
     streaming::respond::<Multipart, S>(service, outcome)
 }
 
-struct Multipart;
+pub(crate) struct Multipart;
 
 const PART: &[u8] = b"\r\ncontent-type: application/json\r\n\r\n";
+
+/// An event up to its response.
+pub(crate) const PAYLOAD_HEAD: &[u8] = b"\r\ncontent-type: application/json\r\n\r\n{\"payload\":";
+/// The rest of an event after its response.
+pub(crate) const PAYLOAD_END: &[u8] = b"}\r\n--graphql";
 
 impl Framing for Multipart {
     const TRANSPORT: Transport = Transport::Multipart;
@@ -40,7 +45,8 @@ impl Framing for Multipart {
     /// A response is the part's `payload`; what ends the subscription stands outside of it.
     fn event(event: &Event) -> Bytes {
         match event {
-            Event::Next { body, .. } => part(&[b"{\"payload\":", body, b"}"]),
+            Event::Next { body, .. } => payload(body),
+            Event::Status(status) => payload(status.text()),
             Event::Failed { body } => match body.strip_prefix(b"{") {
                 Some(members) => part(&[b"{\"payload\":null,", members]),
                 None => part(&[body]),
@@ -51,6 +57,11 @@ impl Framing for Multipart {
     fn close() -> Bytes {
         Bytes::from_static(b"--\r\n")
     }
+}
+
+/// A part with a response.
+fn payload(body: &[u8]) -> Bytes {
+    [PAYLOAD_HEAD, body, PAYLOAD_END].concat().into()
 }
 
 fn part(content: &[&[u8]]) -> Bytes {

@@ -11,7 +11,7 @@ use prometheus_client::metrics::counter::Counter;
 use socket_outlet::Outlet;
 use tokio::time::Instant;
 
-use crate::{client_key::ClientKey, direct_sender::DirectSender};
+use crate::{client_key::ClientKey, direct_sender::DirectSender, http::accept::Streaming};
 
 /// The members of a GraphQL request. `variables` and `extensions` stay as the client's own
 /// JSON text, so that numbers keep every digit; the transport has checked that each is an object
@@ -56,17 +56,17 @@ pub struct ClientContext {
     pub socket: Option<Arc<ClientSocket>>,
     /// The client's name for the operation on that WebSocket.
     pub operation: Option<Arc<str>>,
-    /// The socket of an HTTP/1.1 connection whose response is a stream of server-sent events.
+    /// The socket of an HTTP/1.1 connection whose response is a stream of events.
     pub event_stream: Option<EventStreamSocket>,
 }
 
 impl ClientContext {
-    /// A direct way to the client for events of this operation, if it came on a WebSocket, or gets server-sent events, and
+    /// A direct way to the client for events of this operation, if it came on a WebSocket, or gets a streamed response, and
     /// the server allows one. Each event that is sent counts as one of `deliveries`.
     pub fn direct_sender(&self, deliveries: &Counter) -> Option<DirectSender> {
         let deliveries = deliveries.clone();
-        if let Some(EventStreamSocket(outlet)) = self.event_stream.clone() {
-            return Some(DirectSender::of_event_stream(outlet, deliveries));
+        if let Some(EventStreamSocket { outlet, streaming }) = self.event_stream.clone() {
+            return Some(DirectSender::of_response(outlet, streaming, deliveries));
         }
         let outlet = self.socket.as_ref()?.outlet.clone()?;
         let id = self.operation.as_deref()?;
@@ -76,7 +76,10 @@ impl ClientContext {
 
 /// The way to write events around a connection's task.
 #[derive(Clone)]
-pub struct EventStreamSocket(pub(crate) Arc<Outlet>);
+pub struct EventStreamSocket {
+    pub(crate) outlet: Arc<Outlet>,
+    pub(crate) streaming: Streaming,
+}
 
 impl fmt::Debug for EventStreamSocket {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

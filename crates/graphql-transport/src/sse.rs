@@ -50,8 +50,9 @@ pub(crate) const EVENT_END: &[u8] = b"\n\n";
 /// The bytes of one event.
 pub(crate) fn event(event: &Event) -> Bytes {
     let (body, cursor) = match event {
-        Event::Next { body, cursor } => (body, cursor.as_deref()),
-        Event::Failed { body } => (body, None),
+        Event::Next { body, cursor } => (&body[..], cursor.as_deref()),
+        Event::Status(status) => (status.text(), None),
+        Event::Failed { body } => (&body[..], None),
     };
     let mut frame = Vec::with_capacity(body.len() + 64);
     write_event_head(&mut frame, cursor);
@@ -72,15 +73,25 @@ pub(crate) fn write_event_head(frame: &mut Vec<u8>, cursor: Option<&str>) {
     frame.extend_from_slice(b"data: ");
 }
 
+/// A body as one line, without a copy if it is one.
+pub(crate) fn data(body: &Bytes) -> Bytes {
+    if !body.iter().any(is_line_break) {
+        return body.clone();
+    }
+    let mut line = Vec::with_capacity(body.len());
+    write_data(&mut line, body);
+    line.into()
+}
+
 /// A body as one line. JSON has line breaks only between its tokens, where leaving them out changes nothing.
-pub(crate) fn write_data(frame: &mut Vec<u8>, body: &[u8]) {
+fn write_data(frame: &mut Vec<u8>, body: &[u8]) {
     for line in body.split(is_line_break) {
         frame.extend_from_slice(line);
     }
 }
 
 /// Whether a byte would end a line.
-pub(crate) fn is_line_break(byte: &u8) -> bool {
+fn is_line_break(byte: &u8) -> bool {
     matches!(byte, b'\n' | b'\r')
 }
 

@@ -133,7 +133,9 @@ impl Frames {
         let frame = tokio::select! {
             event = events.next() => match event {
                 Some(event) => {
-                    self.deliveries.inc();
+                    if event.is_delivery() {
+                        self.deliveries.inc();
+                    }
                     self.keep_alive.reset();
                     F::event(&event)
                 }

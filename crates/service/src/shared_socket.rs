@@ -1,8 +1,8 @@
 //! A client's socket that others than its connection may write to.
 //!
 //! An event for thousands of clients is written fastest by one loop over their sockets. Requests to become a WebSocket, and
-//! those for server-sent events, have such a way around the connection's task in their extensions: an
-//! [`Outlet`](socket_outlet::Outlet).
+//! those for server-sent events or a multipart subscription, have such a way around the connection's task in their
+//! extensions: an [`Outlet`](socket_outlet::Outlet).
 
 use std::{
     io::{ErrorKind, IoSlice, Result},

@@ -497,7 +497,11 @@ impl Endpoint {
             let polled = events.poll_next_unpin(context);
             worker.take();
             let Some(frame) = delivery.first_frame() else {
-                return polled;
+                let status = match &polled {
+                    Poll::Pending => delivery.poll_status(context),
+                    Poll::Ready(_) => None,
+                };
+                return status.map_or(polled, |status| Poll::Ready(Some(status)));
             };
             if let Poll::Ready(event) = polled {
                 held = event;

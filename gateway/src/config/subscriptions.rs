@@ -2,7 +2,10 @@
 
 use std::{num::ParseIntError, time::Duration};
 
-use service::duration;
+use service::{duration, duration_from};
+
+/// The shortest silence that can count as a loss: pings have to be rarer than answers.
+const SILENCE_MIN: Duration = Duration::from_millis(100);
 
 /// Settings of subscriptions: their buffers, their upstreams, and their limits.
 #[derive(Clone, Debug, clap::Args)]
@@ -72,8 +75,8 @@ pub struct SubscriptionConfig {
     /// bound doubles from 100 ms to this.
     #[arg(long, env = "SUBSCRIPTION_RETRY_PAUSE_MAX", default_value = "5s", value_parser = duration)]
     pub subscription_retry_pause_max: Duration,
-    /// Send a keep-alive this often to the WebSockets of subgraphs and to clients that receive a
-    /// stream.
+    /// Send a keep-alive this often to clients that receive a stream, and to the WebSockets of subgraphs
+    /// (`SUBSCRIPTION_UPSTREAM_SILENCE_MAX` may ask for more).
     #[arg(long, env = "SUBSCRIPTION_KEEP_ALIVE", default_value = "10s", value_parser = duration)]
     pub subscription_keep_alive: Duration,
     /// Look this often, on average, whether an upstream subscription runs at the address of its subgraph where it
@@ -81,6 +84,11 @@ pub struct SubscriptionConfig {
     /// subgraphs with several addresses. 0s moves none.
     #[arg(long, env = "SUBSCRIPTION_REBALANCE_INTERVAL", default_value = "20s", value_parser = duration)]
     pub subscription_rebalance_interval: Duration,
+    /// Count a subgraph as lost after this silence of its WebSocket, which is pinged twice in this time. A stream of
+    /// server-sent events gets at least as long, twice the longest pause between its own keep-alives, and 60s if it
+    /// has none. Clients that ask for it are told, and the gateway subscribes again. At least 100ms.
+    #[arg(long, env = "SUBSCRIPTION_UPSTREAM_SILENCE_MAX", default_value = "10s", value_parser = duration_from(SILENCE_MIN))]
+    pub subscription_upstream_silence_max: Duration,
     /// Use server-sent events instead of a WebSocket for the subscriptions of these subgraphs, by
     /// name. By default the gateway tries a WebSocket first.
     #[arg(long, env = "SUBSCRIPTION_SSE_SUBGRAPHS", value_delimiter = ',')]
@@ -134,8 +142,8 @@ pub struct SubscriptionConfig {
     /// use, further operations wait for a later attempt.
     #[arg(long, env = "SUBSCRIPTION_ALONE_SOCKETS_MAX", default_value_t = 64)]
     pub subscription_alone_sockets_max: usize,
-    /// Limit the pings that a subgraph may send on one WebSocket between two pings of the gateway
-    /// (`SUBSCRIPTION_KEEP_ALIVE`). Each is answered; with more, the WebSocket is closed.
+    /// Limit the pings that a subgraph may send on one WebSocket between two pings of the gateway.
+    /// Each is answered; with more, the WebSocket is closed.
     #[arg(long, env = "SUBSCRIPTION_SOCKET_PINGS_MAX", default_value_t = 1_000)]
     pub subscription_socket_pings_max: usize,
 }
@@ -162,6 +170,18 @@ mod tests {
     use clap::Parser;
 
     use crate::config::Config;
+
+    #[test]
+    fn a_subgraph_has_some_time_to_answer_a_ping() {
+        let silence = |value: &str| {
+            let flag = format!("--subscription-upstream-silence-max={value}");
+            let config = Config::try_parse_from(["gateway", &flag]).ok()?;
+            Some(config.subscriptions.subscription_upstream_silence_max)
+        };
+        assert_eq!(silence("100ms"), Some(super::SILENCE_MIN));
+        assert_eq!(silence("99ms"), None);
+        assert_eq!(silence("0s"), None);
+    }
 
     #[test]
     fn an_empty_bound_of_waiting_events_is_none() {

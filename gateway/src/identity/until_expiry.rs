@@ -93,6 +93,7 @@ async fn next(ending: Option<Ending>) -> Option<(Event, Option<Ending>)> {
             }
             Some((event, Some(ending)))
         }
+        Event::Status(_) => Some((event, Some(ending))),
         Event::Failed { .. } => Some((event, None)),
     }
 }

@@ -1,12 +1,14 @@
 //! Charges each event of a subscription to its client, and ends the subscription above the limit.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 
-use futures_util::{StreamExt, stream};
-use graphql_transport::{Event, EventStream, TransportMetrics};
+use graphql_transport::Event;
 
 use super::{Account, RateLimits};
-use crate::error::{Code, RequestError};
+use crate::error::RequestError;
 
 /// What charges the events of one client's subscription.
 pub struct EventMeter {
@@ -14,16 +16,8 @@ pub struct EventMeter {
     pub account: Account,
     /// The estimated cost of one event, at least 1.
     pub cost: u64,
-    /// Whether the next event, the first one, has been charged.
-    pub is_next_paid: bool,
-}
-
-struct Metered {
-    events: EventStream,
-    meter: EventMeter,
-    /// Where the last event that was delivered stands, or the start, if that is known.
-    cursor: Option<Arc<str>>,
-    metrics: Arc<TransportMetrics>,
+    /// Whether the next event has been charged: the first one, or one that could not be written directly.
+    pub is_next_paid: AtomicBool,
 }
 
 impl EventMeter {
@@ -32,50 +26,39 @@ impl EventMeter {
         self.limits.is_enforced
     }
 
-    /// The events as long as the client's limit allows them; then `RATE_LIMITED` with the cursor of the last one that was
-    /// delivered. The event that was too much comes after that cursor. Without a cursor, the error says that events may be
-    /// missing in a next subscription, so that the client reads again.
-    pub(crate) fn end(
-        self,
-        events: EventStream,
-        cursor: Option<Arc<str>>,
-        metrics: Arc<TransportMetrics>,
-    ) -> EventStream {
-        let metered = Metered {
-            events,
-            meter: self,
-            cursor,
-            metrics,
-        };
-        stream::unfold(Some(metered), next).boxed()
+    /// Charges one event.
+    ///
+    /// # Errors
+    /// `RATE_LIMITED` with the time after which the client can start again and get this event.
+    pub(crate) fn charge(&self) -> Result<(), RequestError> {
+        match self.is_next_paid.swap(false, Relaxed) {
+            true => Ok(()),
+            false => self.limits.event(&self.account, self.cost),
+        }
+    }
+
+    /// Charges one event if the limit allows it. Otherwise nothing is said or counted yet: that is left to
+    /// [`EventMeter::charge`].
+    pub(crate) fn may_pass(&self) -> bool {
+        match self.is_enforced() {
+            true => {
+                self.is_next_paid.swap(false, Relaxed)
+                    || self.limits.try_event(&self.account, self.cost)
+            }
+            false => self.charge().is_ok(),
+        }
+    }
+
+    /// The event that was charged last did not reach the client: the charge is for the next attempt.
+    pub(crate) fn keep_for_next(&self) {
+        self.is_next_paid.store(true, Relaxed);
     }
 }
 
-async fn next(metered: Option<Metered>) -> Option<(Event, Option<Metered>)> {
-    let mut metered = metered?;
-    let event = metered.events.next().await?;
-    let Event::Next { cursor, .. } = &event else {
-        return Some((event, None));
-    };
-    let EventMeter {
-        limits,
-        account,
-        cost,
-        is_next_paid,
-    } = &mut metered.meter;
-    if !std::mem::take(is_next_paid)
-        && let Err(refusal) = limits.event(account, *cost)
-    {
-        metered.metrics.refusal(Code::RateLimited);
-        return Some((ended(refusal, metered.cursor.as_deref()), None));
-    }
-    if cursor.is_some() {
-        metered.cursor.clone_from(cursor);
-    }
-    Some((event, Some(metered)))
-}
-
-fn ended(mut refusal: RequestError, cursor: Option<&str>) -> Event {
+/// The end of a subscription above the limit: `RATE_LIMITED` with the cursor of the last event that was delivered. The
+/// event that was too much comes after that cursor. Without a cursor, the error says that events may be missing in a next
+/// subscription, so that the client reads again.
+pub(crate) fn ended(mut refusal: RequestError, cursor: Option<&str>) -> Event {
     if let Some(error) = refusal.errors.first_mut() {
         error.message.push_str(match cursor {
             Some(_) => ", after the cursor",

@@ -199,8 +199,13 @@ impl RateLimits {
             limits: Arc::clone(self),
             account,
             cost,
-            is_next_paid: charged.is_some_and(|charged| charged.is_ok()),
+            is_next_paid: charged.is_some_and(|charged| charged.is_ok()).into(),
         })
+    }
+
+    /// Charges one event of a subscription if the limit allows it.
+    fn try_event(&self, account: &Account, cost: u64) -> bool {
+        self.charge(account, cost, cost.saturating_add(1)).is_ok()
     }
 
     /// Charges one event of a subscription.

@@ -11,14 +11,19 @@
 //!
 //! Readers that show cursors (`docs/resumable-subscriptions.md`) share a second body of each event, which is made only if
 //! there is such a reader.
+//!
+//! Whether the feed is live is told to readers that want to know it, in order with the events. It takes no room among
+//! them: only the latest status waits.
+
+mod bounds;
+mod reader;
+mod status;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::VecDeque,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering::Relaxed},
 };
 
 use bytes::Bytes;
@@ -29,27 +34,13 @@ use tokio::{
     time::{Instant, timeout},
 };
 
+use bounds::Load;
+pub(super) use bounds::{AddressBytes, RingBounds};
+pub(super) use reader::{AtPlace, RingPlace, RingReader, Shows, Taken};
+use status::RingStatus;
+
 /// Bytes of memory that an event takes in addition to its text and its cursor.
 const EVENT_BYTES: usize = 128;
-/// An event that has waited for this long has a client that does not read. So has each ring whose feed has
-/// waited in vain.
-const STALLED_AFTER: Duration = Duration::from_secs(1);
-
-/// Bounds of one ring.
-#[derive(Clone, Debug)]
-pub(super) struct RingBounds {
-    /// The largest number of bytes that wait. A single larger event still passes.
-    pub bytes_max: usize,
-    /// The largest number of events that wait.
-    pub events_max: usize,
-    /// The largest number of bytes that wait in all rings of one address.
-    pub address_bytes_max: usize,
-    /// How long the feed waits for its fastest client to make room.
-    pub wait_max: Duration,
-}
-
-/// The bytes that wait in the rings of one address.
-pub(super) type AddressBytes = Arc<AtomicUsize>;
 
 /// The waiting events of one feed.
 pub(super) struct EventRing {
@@ -81,6 +72,7 @@ struct RingState {
     cursor: Option<Arc<str>>,
     /// Where the feed stood when the subgraph had started it; `None` before.
     stands: Option<Stands>,
+    status: RingStatus,
     /// How many readers show cursors.
     showing: usize,
     /// Whether only such readers get cursors.
@@ -102,28 +94,6 @@ struct Slot {
     clients: usize,
 }
 
-/// The order in which rings lose events: the greatest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct EvictionPriority {
-    is_stalled: bool,
-    pub bytes: usize,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Load {
-    events: usize,
-    bytes: usize,
-}
-
-/// What a reader receives.
-pub(super) enum Taken {
-    Event(Event),
-    /// The reader was too slow: this many events were dropped.
-    Missed(u64),
-    /// The feed has ended.
-    Closed,
-}
-
 impl EventRing {
     /// An empty ring. `all_bytes` counts the bytes of all rings together, `address` those of one client address.
     pub(super) fn new(bounds: RingBounds, all_bytes: &Gauge, address: AddressBytes) -> Arc<Self> {
@@ -139,32 +109,35 @@ impl EventRing {
         })
     }
 
-    /// Adds a reader, which receives the events appended from now on, with their cursors in `extensions` if
-    /// `shows_cursors`. Returns the cursor that they follow, if that is known.
-    pub(super) fn join(self: &Arc<Self>, shows_cursors: bool) -> (RingReader, Option<Arc<str>>) {
+    /// Adds a reader, which receives the events appended from now on. Returns the cursor that they follow, if that is
+    /// known.
+    pub(super) fn join(self: &Arc<Self>, shows: Shows) -> (RingReader, Option<Arc<str>>) {
         let mut state = self.lock();
         state.clients += 1;
-        state.showing += usize::from(shows_cursors);
+        state.showing += usize::from(shows.cursors);
         state.fresh = Load::default();
-        let next = state.first + state.slots.len() as u64;
-        let sees_cursors = shows_cursors || !state.hides_cursors;
+        let next = state.next();
+        let sees_cursors = shows.cursors || !state.hides_cursors;
         let cursor = state.cursor.clone().filter(|_| sees_cursors);
+        let seen = state.status.told();
         drop(state);
         // A waiting feed now has a faster client, and none of the others may wake it.
         self.taken.notify_one();
         let reader = RingReader {
             ring: Arc::clone(self),
             next,
-            shows_cursors,
+            seen,
+            shows,
         };
         (reader, cursor)
     }
 
-    /// Adds a reader that receives the events from number `next` on, before another reader that stands there moves on.
-    pub(super) fn join_at(self: &Arc<Self>, next: u64, shows_cursors: bool) -> RingReader {
+    /// Adds a reader that receives the events from number `next` on, before another reader that stands there moves on, and
+    /// statuses after number `seen`.
+    pub(super) fn join_at(self: &Arc<Self>, next: u64, seen: u64, shows: Shows) -> RingReader {
         let mut state = self.lock();
         state.clients += 1;
-        state.showing += usize::from(shows_cursors);
+        state.showing += usize::from(shows.cursors);
         let offset = next.saturating_sub(state.first) as usize;
         for slot in state.slots.iter_mut().skip(offset) {
             slot.clients += 1;
@@ -172,7 +145,8 @@ impl EventRing {
         RingReader {
             ring: Arc::clone(self),
             next,
-            shows_cursors,
+            seen,
+            shows,
         }
     }
 
@@ -185,6 +159,7 @@ impl EventRing {
         if state.cursor.is_none() {
             state.cursor.clone_from(&stands.cursor);
         }
+        state.status.set(stands.status.unwrap_or_default());
         state.stands = Some(stands);
         drop(state);
         self.appended.notify_waiters();
@@ -208,26 +183,6 @@ impl EventRing {
     /// How many readers it has.
     pub(super) fn readers(&self) -> usize {
         self.lock().clients
-    }
-
-    /// Clients of another address read it, too: its bytes count for no address any more.
-    pub(super) fn leave_address(&self) {
-        let mut state = self.lock();
-        if let Some(address) = state.address.take() {
-            address.fetch_sub(state.waiting.bytes, Relaxed);
-        }
-        drop(state);
-        self.taken.notify_one();
-    }
-
-    /// Its address, if the rings of that hold more than they may.
-    pub(super) fn crowded_address(&self) -> Option<AddressBytes> {
-        let address = self.lock().address.clone()?;
-        self.is_crowded(&address).then_some(address)
-    }
-
-    fn is_crowded(&self, address: &AddressBytes) -> bool {
-        address.load(Relaxed) > self.bounds.address_bytes_max
     }
 
     /// Appends an event as soon as the fastest client has room for it, or has taken too long.
@@ -307,103 +262,22 @@ impl EventRing {
         self.taken.notify_one();
     }
 
-    /// The ring's place in the order in which rings lose events: stalled rings first, then by size.
-    /// So clients that read at once keep their events, however many wait for others.
-    pub(super) fn eviction_priority(&self, now: Instant) -> EvictionPriority {
-        let state = self.lock();
-        let waits = |slot: &Slot| now.duration_since(slot.appended);
-        EvictionPriority {
-            is_stalled: state.has_given_up || state.slots.front().map(waits) >= Some(STALLED_AFTER),
-            bytes: state.waiting.bytes,
-        }
-    }
-
-    /// The number of bytes that wait in a ring of this address, if its clients have not read for a second.
-    pub(super) fn stalled_bytes(&self, address: &AddressBytes, now: Instant) -> Option<usize> {
-        let is_its = |own: &AddressBytes| Arc::ptr_eq(own, address);
-        if !self.lock().address.as_ref().is_some_and(is_its) {
-            return None;
-        }
-        let priority = self.eviction_priority(now);
-        priority.is_stalled.then_some(priority.bytes)
-    }
-
-    /// The bytes of an event larger than `bytes`, if its clients have had less than a second to take
-    /// it.
-    pub(super) fn oversized(&self, bytes: usize, now: Instant) -> Option<usize> {
-        let state = self.lock();
-        if state.waiting.bytes <= bytes {
-            return None;
-        }
-        let is_it =
-            |slot: &&Slot| slot.bytes > bytes && now.duration_since(slot.appended) < STALLED_AFTER;
-        let slot = state.slots.iter().find(is_it)?;
-        Some(slot.bytes)
-    }
-
-    /// Drops the older half of the waiting bytes.
-    pub(super) fn evict_half(&self) {
-        let mut state = self.lock();
-        let aim = state.waiting.bytes / 2;
-        while state.waiting.bytes > aim {
-            self.evict_first(&mut state);
-        }
-        drop(state);
-        self.appended.notify_waiters();
-        self.taken.notify_one();
-    }
-
-    fn is_full_for_all(&self, bytes: usize) -> bool {
-        let mut state = self.lock();
-        if self.is_quarter(&state) {
-            state.has_given_up = false;
-            return false;
-        }
-        let mut fresh = state.fresh;
-        fresh.add(bytes);
-        let has_room = self.bounds.is_half(fresh) && self.address_has_room(&state);
-        !has_room && !state.has_given_up
-    }
-
-    /// Whether the fastest client has taken so much that the feed goes on.
-    fn is_quarter(&self, state: &RingState) -> bool {
-        match self.address_has_room(state) {
-            true => self.bounds.is_quarter(state.fresh),
-            false => state.fresh.events == 0,
-        }
-    }
-
-    fn address_has_room(&self, state: &RingState) -> bool {
-        let bytes = |address: &AddressBytes| address.load(Relaxed);
-        state.address.as_ref().map_or(0, bytes) <= self.bounds.address_bytes_max / 2
-    }
-
-    async fn until_half_empty(&self) {
-        loop {
-            let taken = self.taken.notified();
-            if self.has_room() {
-                return;
-            }
-            taken.await;
-        }
-    }
-
-    fn has_room(&self) -> bool {
-        let state = self.lock();
-        state.is_closed || state.clients == 0 || self.is_quarter(&state)
-    }
-
-    fn take(&self, next: &mut u64, shows_cursors: bool) -> Option<Taken> {
+    fn take(&self, next: &mut u64, seen: &mut u64, shows: Shows) -> Option<Taken> {
         let mut state = self.lock();
         let Some(offset) = next.checked_sub(state.first) else {
             return Some(Taken::Missed(state.first - *next));
         };
+        if let Some((status, number)) = state.status_due(*next, *seen, shows) {
+            *seen = number;
+            return Some(Taken::Status(status, number));
+        }
+        *seen = state.status.passed(*seen);
         let (clients, hides_cursors) = (state.clients, state.hides_cursors);
         let Some(slot) = state.slots.get_mut(offset as usize) else {
             return state.is_closed.then_some(Taken::Closed);
         };
         *next += 1;
-        let (event, bytes) = (slot.event(shows_cursors, hides_cursors), slot.bytes);
+        let (event, bytes) = (slot.event(shows.cursors, hides_cursors), slot.bytes);
         let is_first_to_take = slot.clients == clients;
         slot.clients -= 1;
         if is_first_to_take {
@@ -417,13 +291,16 @@ impl EventRing {
         Some(Taken::Event(event))
     }
 
-    fn peek(&self, next: u64, shows_cursors: bool) -> Option<Taken> {
+    fn peek(&self, next: u64, seen: u64, shows: Shows) -> Option<Taken> {
         let state = self.lock();
         let Some(offset) = next.checked_sub(state.first) else {
             return Some(Taken::Missed(state.first - next));
         };
+        if let Some((status, number)) = state.status_due(next, seen, shows) {
+            return Some(Taken::Status(status, number));
+        }
         match state.slots.get(offset as usize) {
-            Some(slot) => Some(Taken::Event(slot.event(shows_cursors, state.hides_cursors))),
+            Some(slot) => Some(Taken::Event(slot.event(shows.cursors, state.hides_cursors))),
             None => state.is_closed.then_some(Taken::Closed),
         }
     }
@@ -478,6 +355,13 @@ impl EventRing {
     }
 }
 
+impl RingState {
+    /// The number of the next event that is appended.
+    fn next(&self) -> u64 {
+        self.first + self.slots.len() as u64
+    }
+}
+
 impl Drop for EventRing {
     fn drop(&mut self) {
         let state = self.lock();
@@ -503,129 +387,12 @@ impl Slot {
     }
 }
 
-impl RingBounds {
-    fn hold(&self, load: Load) -> bool {
-        load.bytes <= self.bytes_max && load.events <= self.events_max
-    }
-
-    fn is_half(&self, load: Load) -> bool {
-        load.bytes <= self.bytes_max / 2 && load.events <= self.events_max / 2
-    }
-
-    fn is_quarter(&self, load: Load) -> bool {
-        load.bytes <= self.bytes_max / 4 && load.events <= self.events_max / 4
-    }
-}
-
-impl Load {
-    fn add(&mut self, bytes: usize) {
-        self.events += 1;
-        self.bytes += bytes;
-    }
-
-    fn remove(&mut self, bytes: usize) {
-        self.events -= 1;
-        self.bytes -= bytes;
-    }
-}
-
-/// One client's position in the ring. Dropping it removes the client.
-pub(super) struct RingReader {
-    ring: Arc<EventRing>,
-    next: u64,
-    /// Whether its events have their cursors in `extensions`.
-    shows_cursors: bool,
-}
-
-impl RingReader {
-    /// Waits for the next event. Cancelling the wait loses nothing.
-    pub(super) async fn next(&mut self) -> Taken {
-        loop {
-            let appended = self.ring.appended.notified();
-            if let Some(taken) = self.ring.take(&mut self.next, self.shows_cursors) {
-                return taken;
-            }
-            appended.await;
-        }
-    }
-
-    /// The next event, if it is there.
-    pub(super) fn try_next(&mut self) -> Option<Taken> {
-        self.ring.take(&mut self.next, self.shows_cursors)
-    }
-
-    /// The next event, if it is there, without moving on.
-    pub(super) fn peek(&self) -> Option<Taken> {
-        self.ring.peek(self.next, self.shows_cursors)
-    }
-
-    /// Moves on after the event of this number, which was taken by [`RingReader::peek`]. It may be dropped already.
-    pub(super) fn pass(&mut self, number: u64) {
-        self.try_next();
-        self.next = self.next.max(number + 1);
-    }
-
-    /// The number of the next event.
-    pub(super) fn position(&self) -> u64 {
-        self.next
-    }
-
-    /// The same, for who only waits.
-    pub(super) fn place(&self) -> RingPlace {
-        RingPlace {
-            ring: Arc::clone(&self.ring),
-            next: self.next,
-        }
-    }
-
-    /// Whether its events have their cursors in `extensions`.
-    pub(super) fn shows_cursors(&self) -> bool {
-        self.shows_cursors
-    }
-}
-
-/// A place in the ring that keeps no events.
-pub(super) struct RingPlace {
-    ring: Arc<EventRing>,
-    next: u64,
-}
-
-impl RingPlace {
-    /// Waits until the feed stands. Returns `None` if the event of this place, or the end, has come before that. Cancelling
-    /// the wait loses nothing.
-    pub(super) async fn until_standing(&self) -> Option<Stands> {
-        loop {
-            let appended = self.ring.appended.notified();
-            {
-                let state = self.ring.lock();
-                let has_event = state.first + state.slots.len() as u64 > self.next;
-                if state.stands.is_some() || has_event || state.is_closed {
-                    return state.stands.clone();
-                }
-            }
-            appended.await;
-        }
-    }
-
-    /// Moves on after one event.
-    pub(super) fn pass(&mut self) {
-        self.next += 1;
-    }
-}
-
-impl Drop for RingReader {
-    fn drop(&mut self) {
-        self.ring.leave(self.next, self.shows_cursors);
-    }
-}
-
 fn size_of(event: &Event) -> usize {
     let (body, cursor) = match event {
         Event::Next { body, cursor } => (body.len(), cursor.as_ref().map_or(0, |text| text.len())),
         Event::Failed { body } => (body.len(), 0),
+        // It is never among the events.
+        Event::Status(_) => (0, 0),
     };
     EVENT_BYTES + body + cursor
 }
-
-#[cfg(test)]
-mod tests;

@@ -10,6 +10,9 @@
 //! - a client joins where its own reader stands, under the group's lock, and only if the group is not past that place;
 //! - it leaves, or falls out, under the same lock, with the number of the event that comes next for it.
 //!
+//! With a rate limit, the group charges each event to its client. Whoever cannot pay falls out, and its own way charges
+//! again, and says so. What was charged for an event that its socket does not take pays for it on that way.
+//!
 //! The task of a group takes nobody's turns ([`ClientTurns`]). So an address has only a few memberships in groups of
 //! several addresses. Its other ones are in groups of its own, whose tasks take its turns: an address with thousands of
 //! sockets delays others no more than before.
@@ -25,12 +28,14 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
-use graphql_transport::{ClientKey, ClientTurns, DirectSender, Event, GaugeGuard, Sent};
+use graphql_transport::{
+    ClientKey, ClientTurns, DirectEvent, DirectSender, Event, GaugeGuard, Sent,
+};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::{sync::Notify, time::Instant};
 
-use super::event_ring::{EventRing, RingReader, Taken};
-use crate::identity::until_expiry::ClientToken;
+use super::event_ring::{EventRing, RingReader, Shows, Taken};
+use crate::{identity::until_expiry::ClientToken, rate_limit::events::EventMeter};
 
 /// The members of one group at most. A group writes an event to all of them before its task yields: for this many, it
 /// takes a third of a millisecond.
@@ -53,8 +58,8 @@ pub(super) struct FanOut {
 struct Group {
     /// The address of all members, if they may be of one address only.
     address: Option<ClientKey>,
-    /// Whether its members get cursors in `extensions`.
-    shows_cursors: bool,
+    /// What its members get in addition to the events.
+    shows: Shows,
     state: Mutex<GroupState>,
     /// Wakes the group's task when the last member has left.
     left: Notify,
@@ -74,8 +79,10 @@ struct Member {
     client: Arc<DirectClient>,
     /// The number of its next event, never before the group's reader.
     next: u64,
-    /// Whether it gets cursors in `extensions`, as all members of its group do.
-    shows_cursors: bool,
+    /// The number of the last status that it got.
+    seen: u64,
+    /// What it gets in addition to the events, as all members of its group do.
+    shows: Shows,
     /// Whether the group has written an event to it.
     has_got: bool,
     /// When its token ends, if it has one.
@@ -86,6 +93,8 @@ struct Member {
 pub(super) struct DirectClient {
     sender: DirectSender,
     token: Option<ClientToken>,
+    /// Charges each event to it.
+    meter: Option<Arc<EventMeter>>,
     address: Address,
     place: Mutex<Place>,
     /// Wakes the client's connection when its reader is given back.
@@ -167,8 +176,8 @@ impl FanOut {
         }
         let shared = SharedPlace::of(&client.address.shared);
         let address = shared.is_none().then_some(client.address.key);
-        let shows_cursors = reader.shows_cursors();
-        let fits = |group: &Group| group.address == address && group.shows_cursors == shows_cursors;
+        let shows = reader.shows();
+        let fits = |group: &Group| group.address == address && group.shows == shows;
         let membership = Membership {
             client,
             _counted: GaugeGuard::new(&self.members),
@@ -177,7 +186,8 @@ impl FanOut {
         let member = Member {
             client: Arc::clone(client),
             next: reader.position(),
-            shows_cursors,
+            seen: reader.seen(),
+            shows,
             has_got: false,
             until,
         };
@@ -208,7 +218,7 @@ impl FanOut {
         }
         let group = Arc::new(Group {
             address,
-            shows_cursors,
+            shows,
             state: Mutex::new(GroupState {
                 reader: Some(reader),
                 members: member.into_iter().collect(),
@@ -233,10 +243,10 @@ impl FanOut {
 async fn run(fan_out: Arc<FanOut>, group: Arc<Group>) {
     // A panic would end the task, too.
     let ending = EndGroup(&fan_out, &group);
-    let mut buffer = Vec::new();
+    let mut event = DirectEvent::default();
     loop {
         let appended = fan_out.ring.until_appended();
-        match group.step(&fan_out.ring, &mut buffer) {
+        match group.step(&fan_out.ring, &mut event) {
             Step::GoOn => tokio::task::yield_now().await,
             Step::Wait => tokio::select! {
                 () = appended => {}
@@ -264,8 +274,8 @@ impl Group {
         let Ok(mut state) = self.state.try_lock() else {
             return Added::No;
         };
-        match (state.position(), &member) {
-            (Some(position), Some(member)) if position > member.next => return Added::NewEvent,
+        match (&state.reader, &member) {
+            (Some(reader), Some(member)) if member.is_behind(reader) => return Added::NewEvent,
             (Some(_), Some(_)) if state.members.len() < MEMBERS_MAX => {}
             _ => return Added::No,
         }
@@ -277,7 +287,7 @@ impl Group {
     }
 
     /// Writes the next event to all members, if there is one, or to as many as it may in one step.
-    fn step(&self, ring: &Arc<EventRing>, buffer: &mut Vec<u8>) -> Step {
+    fn step(&self, ring: &Arc<EventRing>, direct: &mut DirectEvent) -> Step {
         let mut state = self.lock();
         let GroupState {
             reader: Some(reader),
@@ -294,6 +304,16 @@ impl Group {
         }
         let (body, cursor) = match reader.peek() {
             None => return Step::Wait,
+            Some(Taken::Status(status, number)) => {
+                let position = reader.position();
+                direct.set_status(status);
+                write_status(members, number, direct, |member| {
+                    member.give_back(ring, position, last_cursor);
+                });
+                reader.pass_status(number);
+                direct.clear();
+                return Step::GoOn;
+            }
             Some(Taken::Event(Event::Next { body, cursor })) if is_text(&body) => (body, cursor),
             // The end, and whatever is not an event of its own, takes the way of one client.
             Some(_) => {
@@ -303,7 +323,10 @@ impl Group {
         };
         let (number, now) = (reader.position(), Instant::now());
         *next_cursor = cursor.clone().or_else(|| last_cursor.clone());
-        let (mut index, mut bytes) = (0, 0);
+        let (mut index, mut bytes, size) = (0, 0, body.len());
+        if !direct.is_of(&body) {
+            direct.set(body, cursor);
+        }
         while let Some(member) = members.get_mut(index) {
             if member.next > number {
                 index += 1;
@@ -312,11 +335,8 @@ impl Group {
             if bytes >= STEP_BYTES_MAX {
                 return Step::GoOn;
             }
-            bytes += body.len();
-            let sent = match member.until {
-                Some(until) if until <= now => Sent::Nothing,
-                _ => member.client.sender.send(&body, cursor.as_deref(), buffer),
-            };
+            bytes += size;
+            let sent = member.write(direct, now);
             if sent != Sent::Nothing {
                 (member.next, member.has_got) = (number + 1, true);
             }
@@ -335,6 +355,7 @@ impl Group {
         }
         last_cursor.clone_from(next_cursor);
         reader.pass(number);
+        direct.clear();
         Step::GoOn
     }
 
@@ -384,11 +405,66 @@ impl GroupState {
     }
 }
 
+/// Writes the status of this number to all members that have not got it: a few bytes for each. It costs them nothing. Gives
+/// back those that cannot take it.
+fn write_status(
+    members: &mut Vec<Member>,
+    number: u64,
+    status: &mut DirectEvent,
+    mut give_back: impl FnMut(Member),
+) {
+    let (mut index, now) = (0, Instant::now());
+    while let Some(member) = members.get_mut(index) {
+        if member.seen >= number {
+            index += 1;
+            continue;
+        }
+        let sent = member.write_status(status, now);
+        if sent != Sent::Nothing {
+            member.seen = number;
+        }
+        match sent {
+            Sent::Whole => index += 1,
+            Sent::Begun | Sent::Nothing => give_back(members.swap_remove(index)),
+        }
+    }
+}
+
 impl Member {
+    /// Whether the reader of a group has passed an event or a status that the member has not got.
+    fn is_behind(&self, reader: &RingReader) -> bool {
+        reader.position() > self.next || (self.shows.status && reader.seen() > self.seen)
+    }
+
+    /// Writes an event to its socket, if its token and its rate limit allow that.
+    fn write(&self, event: &mut DirectEvent, now: Instant) -> Sent {
+        let meter = self.client.meter.as_ref();
+        if self.has_ended(now) || meter.is_some_and(|meter| !meter.may_pass()) {
+            return Sent::Nothing;
+        }
+        let sent = self.client.sender.send(event);
+        if let (Sent::Nothing, Some(meter)) = (sent, meter) {
+            meter.keep_for_next();
+        }
+        sent
+    }
+
+    /// Writes a status to its socket, if its token allows that.
+    fn write_status(&self, status: &mut DirectEvent, now: Instant) -> Sent {
+        match self.has_ended(now) {
+            true => Sent::Nothing,
+            false => self.client.sender.send(status),
+        }
+    }
+
+    fn has_ended(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| until <= now)
+    }
+
     /// Lets the client read by itself, from its next event on. The group's reader stands at `position`, which is there or
     /// before.
     fn give_back(self, ring: &Arc<EventRing>, position: u64, cursor: &Option<Arc<str>>) {
-        let mut reader = ring.join_at(position, self.shows_cursors);
+        let mut reader = ring.join_at(position, self.seen, self.shows);
         for number in position..self.next {
             reader.pass(number);
         }
@@ -413,11 +489,13 @@ impl DirectClient {
     pub(super) fn new(
         sender: DirectSender,
         token: Option<ClientToken>,
+        meter: Option<Arc<EventMeter>>,
         address: Address,
     ) -> Arc<Self> {
         Arc::new(Self {
             sender,
             token,
+            meter,
             address,
             place: Mutex::default(),
             returned: AtomicWaker::new(),

@@ -11,13 +11,14 @@ use std::{
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream::FuturesOrdered};
 use graphql_transport::{
-    ClientKey, Event, GaugeGuard, Guarantee, Stands, delivery, request::ClientContext,
+    ClientKey, Event, GaugeGuard, Guarantee, Stands, Status, delivery, request::ClientContext,
 };
 use http::HeaderMap;
 
 use super::{
     event_ring::EventRing,
     hub::CloseFeed,
+    interruption::{self, UpstreamStatus},
     relocation::{Relocation, Resumption},
     resume::{self, UpstreamOperation},
     retry::Retry,
@@ -82,6 +83,7 @@ pub(super) struct UpstreamFeed {
     services: Arc<SubscriptionServices>,
     operation: Arc<FeedOperation>,
     events: Arc<EventRing>,
+    upstream: UpstreamStatus,
     graph_changes: ServedGraph,
     retry: Retry,
     /// The cursor of the last event, or the one to start after.
@@ -123,6 +125,7 @@ impl UpstreamFeed {
         Self {
             operation: Arc::new(operation),
             events,
+            upstream: UpstreamStatus::new(),
             graph_changes,
             retry,
             is_past_start: cursor.is_none(),
@@ -143,7 +146,16 @@ impl UpstreamFeed {
     }
 
     /// Runs until the subscription ends. Returns a last event if it ends with an error.
-    pub(super) async fn run(mut self) -> Option<Event> {
+    pub(super) async fn run(self) -> Option<Event> {
+        let (upstream, ring) = (self.upstream.clone(), Arc::clone(&self.events));
+        let reports = interruption::report(upstream, ring, interruption::DISTANCES);
+        tokio::select! {
+            last = self.run_sessions() => last,
+            never = reports => match never {},
+        }
+    }
+
+    async fn run_sessions(mut self) -> Option<Event> {
         let _counted = GaugeGuard::new(&self.services.metrics.upstream_subscriptions);
         loop {
             // A lost subgraph may have another address in the new graph.
@@ -155,7 +167,9 @@ impl UpstreamFeed {
                     Err(error) => return Some(self.unfit(error)),
                 }
             }
-            match self.session().await {
+            let end = self.session().await;
+            self.upstream.note(Status::Interrupted);
+            match end {
                 SessionEnd::Complete => return None,
                 SessionEnd::Failed(event) => return Some(event),
                 SessionEnd::Moved => self.has_gap |= self.cursor.is_none(),
@@ -228,6 +242,9 @@ impl UpstreamFeed {
                         UpstreamMessage::Accepted => {
                             self.is_proven = true;
                             accepted_at = Some(Instant::now());
+                            if !self.says_when_it_stands {
+                                self.upstream.note(Status::Live);
+                            }
                         }
                         UpstreamMessage::Next(payload) => {
                             self.is_proven = true;
@@ -237,6 +254,10 @@ impl UpstreamFeed {
                                 if !std::mem::replace(&mut has_begun, true) {
                                     self.begin(Some(stands)).await;
                                 }
+                                continue;
+                            }
+                            if !has_data && let Some(status) = Status::of_message(&payload) {
+                                status.into_iter().for_each(|status| self.upstream.note(status));
                                 continue;
                             }
                             let may_refuse = std::mem::take(&mut is_resuming) && !has_data;
@@ -286,7 +307,11 @@ impl UpstreamFeed {
                     }
                     // Whenever the subgraph has started it: what comes after a cursor, comes.
                     if self.cursor.is_some() && self.is_resumable() {
-                        self.stand(Guarantee::AtLeastOnce, None);
+                        self.events.stand(Stands {
+                            kept: Guarantee::AtLeastOnce,
+                            cursor: None,
+                            status: Some(self.upstream.noted()),
+                        });
                     }
                 }
                 Ok(()) = self.graph_changes.changed() => match self.move_over().await {
@@ -327,11 +352,18 @@ impl UpstreamFeed {
                 false => self.cursor = None,
             }
         }
+        let status = frame.as_ref().and_then(|frame| frame.status);
+        let status = status.unwrap_or_default();
         let cursor = frame.and_then(|frame| frame.cursor).filter(|_| is_kept);
         if self.cursor.is_none() {
             self.cursor.clone_from(&cursor);
         }
-        self.stand(kept, cursor);
+        self.upstream.note(status);
+        self.events.stand(Stands {
+            kept,
+            cursor,
+            status: Some(status),
+        });
         self.publish_gap().await;
     }
 
@@ -341,10 +373,6 @@ impl UpstreamFeed {
         self.cursor = None;
         self.is_past_start = true;
         (self.close)();
-    }
-
-    fn stand(&self, kept: Guarantee, cursor: Option<Arc<str>>) {
-        self.events.stand(Stands { kept, cursor });
     }
 
     /// Whether the field takes a cursor, and its events have one, by the schema.

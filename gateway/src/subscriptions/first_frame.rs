@@ -6,7 +6,10 @@ use std::sync::Arc;
 use futures_util::{StreamExt, stream};
 use graphql_transport::{Delivery, Event, EventStream, Guarantee, Stands};
 
-use super::{event_ring::RingPlace, fan_out::DirectClient};
+use super::{
+    event_ring::{AtPlace, RingPlace},
+    fan_out::DirectClient,
+};
 
 struct Ahead {
     /// None once the frame was sent.
@@ -23,7 +26,7 @@ struct Waiting {
 }
 
 /// Puts the first frame ahead of the events. It is sent when the feed stands; events without data may come before that,
-/// for they can be the end.
+/// for they can be the end, and so may the news that the subgraph cannot be reached.
 pub(super) fn ahead(
     delivery: Delivery,
     place: RingPlace,
@@ -44,13 +47,14 @@ pub(super) fn ahead(
 async fn next(mut ahead: Ahead) -> Option<(Event, Ahead)> {
     if let Some(mut waiting) = ahead.waiting.take() {
         match waiting.place.until_standing().await {
-            Some(stands) => {
+            AtPlace::Stands(stands) => {
                 let is_kept = stands.kept == Guarantee::AtLeastOnce;
                 let cursor = waiting.cursor.or(stands.cursor);
                 let stands = Stands {
                     // Where it was asked to begin, it has not begun otherwise.
                     cursor: cursor.filter(|_| is_kept),
                     kept: stands.kept,
+                    status: stands.status,
                 };
                 // No group may write before the connection has written the frame.
                 if let Some(direct) = &waiting.direct {
@@ -58,7 +62,11 @@ async fn next(mut ahead: Ahead) -> Option<(Event, Ahead)> {
                 }
                 return Some((waiting.delivery.first_frame(&stands), ahead));
             }
-            None => {
+            AtPlace::Status(status) => {
+                ahead.waiting = Some(waiting);
+                return Some((Event::Status(status), ahead));
+            }
+            AtPlace::Event => {
                 waiting.place.pass();
                 ahead.waiting = Some(waiting);
             }

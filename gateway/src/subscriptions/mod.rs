@@ -13,6 +13,7 @@
 //! | `retry` | the pause before the next attempt at a subgraph |
 //! | `first_frame` | reports to a client that its subscription stands |
 //! | `relocation` | moves an upstream subscription to the address where it belongs |
+//! | `interruption` | reports to clients that the changes of a feed cannot reach them, and that they can again |
 //! | `resume` | the upstream operation, from the start or after a cursor |
 //! | `upstream` | subscriptions at subgraphs, over WebSockets or server-sent events |
 //!
@@ -27,6 +28,7 @@ mod fan_out;
 mod feed;
 mod first_frame;
 mod hub;
+mod interruption;
 mod relocation;
 mod resume;
 mod retry;
@@ -60,8 +62,9 @@ use crate::{
     rate_limit::events::EventMeter,
 };
 use clients::ClientId;
+use event_ring::Shows;
 use feed::{FeedOperation, UpstreamFeed};
-use hub::{FeedKey, SubscriptionHub};
+use hub::{Charge, ClientWay, FeedKey, SubscriptionHub};
 pub use services::ServedGraph;
 use services::SubscriptionServices;
 use upstream::{UpstreamError, Upstreams};
@@ -182,33 +185,33 @@ impl Subscriptions {
         let socket = accepted.client.socket.clone().filter(|_| may_renew);
         let identity = accepted.identity;
         let token = identity.map(|identity| ClientToken { identity, socket });
-        // Events that are charged one by one go through the client's own stream.
-        let direct = match accepted.meter {
-            Some(_) => None,
-            None => accepted.client.direct_sender(&metrics.deliveries),
-        };
+        let meter = accepted.meter.map(Arc::new);
+        let direct = accepted.client.direct_sender(&metrics.deliveries);
         let direct = direct.map(|sender| {
             let (hub, key) = (&services.hub, accepted.client.key);
-            hub.direct_client(sender, token.clone(), key, &accepted.turns)
+            hub.direct_client(sender, token.clone(), meter.clone(), key, &accepted.turns)
         });
         let (is_resumed, asked) = (cursor.is_some(), cursor.clone());
         // Another field may begin elsewhere: the first frame says so.
         let start = cursor.clone().filter(|_| is_resumable);
-        let is_metered = accepted.meter.as_ref().is_some_and(EventMeter::is_enforced);
-        let is_paced = is_resumed && is_metered;
-        let joined = services.hub.join(
-            key,
-            client,
-            direct.clone(),
-            accepted.delivery.is_some(),
-            accepted.turns,
-            |events, close| {
+        let is_paced = is_resumed && meter.as_ref().is_some_and(|meter| meter.is_enforced());
+        let way = ClientWay {
+            direct: direct.clone(),
+            charge: meter.map(|meter| Charge {
+                meter,
+                start: start.clone(),
+                metrics: Arc::clone(metrics),
+            }),
+            shows: shows(accepted.delivery.as_ref()),
+        };
+        let joined = services
+            .hub
+            .join(key, client, way, accepted.turns, |events, close| {
                 let services = Arc::clone(services);
                 UpstreamFeed::new(services, feed_operation, cursor, events, close)
                     .paced(is_paced)
                     .run()
-            },
-        )?;
+            })?;
         if is_resumed {
             services.metrics.resumed.inc();
         }
@@ -216,10 +219,6 @@ impl Subscriptions {
         let (place, events) = (joined.place, joined.events);
         let frame_cursor = joined.cursor.clone().or(asked);
         let cursor = joined.cursor.or(start);
-        let events = match accepted.meter {
-            Some(meter) => meter.end(events, cursor.clone(), Arc::clone(metrics)),
-            None => events,
-        };
         // Not charged: it is no event.
         let events = match accepted.delivery {
             Some(delivery) => {
@@ -237,6 +236,14 @@ impl Subscriptions {
             .end(events),
             None => events,
         })
+    }
+}
+
+/// What a client gets in addition to the events.
+fn shows(delivery: Option<&Delivery>) -> Shows {
+    Shows {
+        cursors: delivery.is_some(),
+        status: delivery.is_some_and(|delivery| delivery.status),
     }
 }
 

@@ -6,17 +6,17 @@ use serde_json::{Value, json};
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::support::{
-    Socket, Wire, eventually,
+    Socket, eventually,
     gateway::TestGateway,
     issuer::{Issuer, SigningKey, seconds},
 };
 
-const CHANGES: &str =
+pub const CHANGES: &str =
     "subscription($after: String) { changes(after: $after) { cursor message { text } } }";
-const DIRECT: &str = "gateway_direct_subscriptions";
+pub const DIRECT: &str = "gateway_direct_subscriptions";
 
 /// The number of an event, and its text.
-fn numbered(payload: &Value) -> (usize, &str) {
+pub fn numbered(payload: &Value) -> (usize, &str) {
     let change = &payload["data"]["changes"];
     let cursor = change["cursor"].as_str().expect("a cursor");
     let number = cursor.strip_prefix('c').expect("a number");
@@ -25,7 +25,7 @@ fn numbered(payload: &Value) -> (usize, &str) {
 }
 
 /// The text of an event: some are short, some do not fit a socket's buffer at once.
-fn text_of(number: usize) -> String {
+pub fn text_of(number: usize) -> String {
     let length = [10, 200, 5_000, 30_000, 400][number % 5];
     format!("{number} {}", "é".repeat(length))
 }
@@ -307,146 +307,4 @@ async fn the_end_of_a_feed_reaches_all_of_a_group() {
         let code = &end["payload"][0]["extensions"]["code"];
         assert_eq!(code, "SUBSCRIPTION_UPSTREAM_LOST", "{end}");
     }
-}
-
-/// A client of server-sent events that reads HTTP/1.1 by hand, chunk by chunk.
-struct EventStream {
-    wire: Wire,
-    text: String,
-}
-
-impl EventStream {
-    async fn subscribed(gateway: &TestGateway) -> Self {
-        let mut wire = Wire::open(gateway.address).await;
-        wire.post("text/event-stream", CHANGES).await;
-        let head = wire.head().await.to_ascii_lowercase();
-        assert!(head.contains("transfer-encoding: chunked"), "{head}");
-        Self {
-            wire,
-            text: String::new(),
-        }
-    }
-
-    /// The payload of the next event, and its id.
-    async fn next(&mut self) -> (Value, String) {
-        loop {
-            if let Some(end) = self.text.find("\n\n") {
-                let event: String = self.text.drain(..end + 2).collect();
-                let Some(data) = event.lines().find_map(|line| line.strip_prefix("data: ")) else {
-                    assert!(event.starts_with(':'), "{event}");
-                    continue;
-                };
-                let id = event.lines().find_map(|line| line.strip_prefix("id: "));
-                let payload = serde_json::from_str(data).expect("JSON");
-                return (payload, id.unwrap_or_default().to_owned());
-            }
-            self.read_chunk().await;
-        }
-    }
-
-    async fn read_chunk(&mut self) {
-        let mut size = String::new();
-        while !size.ends_with("\r\n") {
-            size.push(self.wire.take(1).await[0].into());
-        }
-        let size = usize::from_str_radix(size.trim_end(), 16).expect("a chunk's size");
-        assert_ne!(size, 0, "the stream goes on");
-        let data = self.wire.take(size).await;
-        assert_eq!(self.wire.take(2).await, b"\r\n");
-        self.text.push_str(&String::from_utf8(data).expect("text"));
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn event_streams_get_each_event_once_and_in_order() {
-    const CLIENTS: usize = 12;
-    const EVENTS: usize = 200;
-    let gateway = TestGateway::start().await;
-    let mut socket = gateway.socket().await;
-    socket.subscribe_with("1", CHANGES, json!({})).await;
-    let mut streams = Vec::new();
-    for _ in 0..CLIENTS {
-        streams.push(EventStream::subscribed(&gateway).await);
-    }
-    eventually("all have joined", || async {
-        gateway.metric("gateway_subscriptions").await == (CLIENTS + 1) as f64
-    })
-    .await;
-    gateway.news.log.until_open(1).await;
-    gateway.news.log.publish(&text_of(0));
-    assert_eq!(numbered(&socket.next_payload("1").await).0, 0);
-    eventually("all are written to directly", || async {
-        gateway.metric(DIRECT).await == (CLIENTS + 1) as f64
-    })
-    .await;
-    let (may_read, waits) = watch::channel(false);
-    let mut running = JoinSet::new();
-    for (number, mut stream) in streams.into_iter().enumerate() {
-        let mut may_read = waits.clone();
-        running.spawn(async move {
-            if number % 3 == 0 {
-                may_read.wait_for(|may| *may).await.expect("it comes");
-            }
-            let mut next = 0;
-            while next < EVENTS {
-                let (payload, id) = stream.next().await;
-                if payload["errors"][0]["extensions"]["code"] == "SUBSCRIPTION_LAGGED" {
-                    assert!(number % 3 == 0, "it read at once");
-                    return;
-                }
-                let (number, text) = numbered(&payload);
-                assert_eq!((number, &*id), (next, &*format!("c{next}")), "each once");
-                assert_eq!(text, text_of(number));
-                next += 1;
-            }
-        });
-    }
-    for number in 1..EVENTS {
-        gateway.news.log.publish(&text_of(number));
-        assert_eq!(numbered(&socket.next_payload("1").await).0, number);
-    }
-    may_read.send_replace(true);
-    running.join_all().await;
-    eventually("all have left", || async {
-        gateway.metric("gateway_subscriptions").await == 1.0
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn an_event_stream_that_is_full_leaves_its_group_and_comes_back() {
-    let gateway = TestGateway::start().await;
-    let mut idle = EventStream::subscribed(&gateway).await;
-    let mut quick = EventStream::subscribed(&gateway).await;
-    gateway.news.log.until_open(1).await;
-    let text = "x".repeat(100_000);
-    let mut published = 0;
-    while published < 2 || gateway.metric(DIRECT).await == 2.0 {
-        assert!(published < 1_000, "a socket's buffers have an end");
-        eventually("the quick one is written to directly", || async {
-            gateway.metric(DIRECT).await >= 1.0
-        })
-        .await;
-        gateway.news.log.publish(&text);
-        assert_eq!(numbered(&quick.next().await.0).0, published);
-        published += 1;
-    }
-    for number in 0..published {
-        assert_eq!(numbered(&idle.next().await.0), (number, &*text));
-    }
-    for number in published..published + 3 {
-        gateway.news.log.publish("short");
-        for stream in [&mut idle, &mut quick] {
-            assert_eq!(numbered(&stream.next().await.0), (number, "short"));
-        }
-        eventually("both are written to directly again", || async {
-            gateway.metric(DIRECT).await == 2.0
-        })
-        .await;
-    }
-    drop((idle, quick));
-    eventually("nobody is left", || async {
-        gateway.metric(DIRECT).await == 0.0
-    })
-    .await;
 }

@@ -66,6 +66,63 @@ async fn events_above_the_limit_end_a_subscription_with_its_cursor() {
 }
 
 #[tokio::test]
+async fn events_that_are_written_directly_are_charged() {
+    // For the start, and five events.
+    let gateway = TestGateway::with(&[SLOW, "--rate-limit-burst=11"]).await;
+    let mut sockets = [
+        gateway.socket().await,
+        gateway.socket_from(ELSEWHERE).await,
+        gateway.socket_from(Ipv4Addr::new(127, 0, 0, 3)).await,
+    ];
+    for socket in &mut sockets {
+        socket.subscribe("1", CHANGES).await;
+    }
+    gateway.news.log.until_open(1).await;
+    let direct = |clients| {
+        let gateway = &gateway;
+        crate::support::eventually("they are written to directly", move || async move {
+            gateway.metric("gateway_direct_subscriptions").await == f64::from(clients)
+        })
+    };
+    for published in ["zero", "one", "two", "three"] {
+        gateway.news.log.publish(published);
+        for socket in &mut sockets {
+            assert_eq!(text(&socket.next_payload("1").await), published);
+        }
+        direct(3).await;
+    }
+    // The first has another use for what is left.
+    let [limited, others @ ..] = &mut sockets;
+    for id in ["2", "3"] {
+        limited.subscribe(id, "{ greeting }").await;
+        limited.next_payload(id).await;
+        assert_eq!(limited.next().await["type"], "complete");
+    }
+    direct(3).await;
+    gateway.news.log.publish("four");
+    let end = limited.next().await;
+    let extensions = &end["payload"][0]["extensions"];
+    assert_eq!(
+        (&extensions["code"], &extensions["cursor"]),
+        (&json!("RATE_LIMITED"), &json!("c3"))
+    );
+    for socket in others.iter_mut() {
+        assert_eq!(text(&socket.next_payload("1").await), "four");
+    }
+    gateway.news.log.publish("five");
+    for socket in others {
+        let end = socket.next().await;
+        let extensions = &end["payload"][0]["extensions"];
+        assert_eq!(
+            (&extensions["code"], &extensions["cursor"]),
+            (&json!("RATE_LIMITED"), &json!("c4"))
+        );
+    }
+    let reason = "gateway_rate_limit_exceeded_total{reason=\"event\",result=\"refused\"}";
+    assert_eq!(gateway.metric(reason).await, 3.0);
+}
+
+#[tokio::test]
 async fn without_a_cursor_a_client_is_told_to_read_again() {
     let gateway = TestGateway::with(&[SLOW, "--rate-limit-burst=2"]).await;
     let mut socket = gateway.subscribed(MESSAGES).await;

@@ -185,7 +185,10 @@ async fn the_first_frame_comes_when_the_subgraph_says_so_and_who_joins_later_sta
     let gateway = &keeper.gateway;
     let mut early = subscribed(gateway, &asking(CHANGES, None)).await;
     let session = keeper.session().await;
-    assert_eq!(*delivery_of(&session), json!({ "version": 1 }));
+    assert_eq!(
+        *delivery_of(&session),
+        json!({ "version": 1, "status": true })
+    );
     got_nothing(&mut early).await;
     session.stands("AT_LEAST_ONCE", Some("c0"));
     let stands = frame("AT_LEAST_ONCE", Some("c0"));
@@ -391,7 +394,10 @@ async fn clients_that_know_no_cursor_go_on_when_it_is_refused() {
     let error = json!({ "message": "gone", "extensions": { "code": "RESYNC_REQUIRED" } });
     second.say(&json!({ "data": null, "errors": [error] }));
     let third = keeper.session().await;
-    assert_eq!(*delivery_of(&third), json!({ "version": 1 }));
+    assert_eq!(
+        *delivery_of(&third),
+        json!({ "version": 1, "status": true })
+    );
     // The gap is reported when the subscription stands, not before.
     tokio::time::sleep(std::time::Duration::from_millis(400)).await;
     got_nothing(&mut old).await;

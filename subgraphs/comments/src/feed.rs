@@ -107,6 +107,7 @@ impl Feed {
     ) -> Result<Subscription<Comment>, Error> {
         self.known.require(post).await?;
         let changes = self.hub.subscribe(post, after).await?;
+        delivery.while_it_answers(self.hub.answers());
         delivery.stands_after(changes.start().as_str());
         Ok(changes)
     }

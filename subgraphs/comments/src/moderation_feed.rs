@@ -60,6 +60,7 @@ impl ModerationFeed {
     ) -> Result<impl Stream<Item = Result<ModerationChange, Error>> + use<>, Error> {
         let after = delivery.after(after);
         let changes = self.hub.subscribe(TOPIC, after.as_deref()).await?;
+        delivery.while_it_answers(self.hub.answers());
         delivery.stands_after(changes.start().as_str());
         let store = self.store.clone();
         Ok(changes.filter_map(move |change| {

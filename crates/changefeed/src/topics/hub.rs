@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bson::{Bson, Timestamp};
+use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -27,8 +28,10 @@ use super::topic_of::{TopicField, Topics, topics_of};
 const AHEAD_COUNT_MAX: usize = 4096;
 /// The wait before the hub asks again where to begin, after the database failed.
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
-/// How often the lag's gauge is set.
+/// How often the lag's gauge is set, and whether the stream answers is looked at.
 const LAG_INTERVAL: Duration = Duration::from_millis(250);
+/// A stream that gives no sign of life for this long is interrupted: it gives several a second.
+const SILENCE_MAX: Duration = Duration::from_secs(3);
 /// A cursor that is this far ahead of the present is not from the future. The parts of a cluster hear of its time at
 /// different moments (a router of a sharded cluster, a primary that is cut off), and a subscriber that is let in
 /// too early waits no longer than this.
@@ -58,6 +61,8 @@ pub(crate) struct Shared<T> {
     pub started: Timestamp,
     /// When the stream last gave a sign of life.
     heard: Mutex<Instant>,
+    /// Whether that is a short time ago.
+    answers: watch::Sender<bool>,
     tasks: TaskTracker,
     pub stop: CancellationToken,
     /// Cancelled when the past was looked through, or will not be.
@@ -98,6 +103,7 @@ impl<T: FromDocument> Hub<T> {
             metrics,
             started,
             heard: Mutex::new(Instant::now()),
+            answers: watch::Sender::new(true),
             level: Level::now(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -218,6 +224,12 @@ impl<T: FromDocument> Hub<T> {
     /// times a second.
     pub fn silent_for(&self) -> Duration {
         lock(&self.shared.heard).elapsed()
+    }
+
+    /// Whether changes reach the hub: false while its stream is silent, as when the database is away. What happens
+    /// meanwhile follows.
+    pub fn answers(&self) -> watch::Receiver<bool> {
+        self.shared.answers.subscribe()
     }
 
     /// Returns when the hub has ended: after [`Hub::stop`], or because of a bug.
@@ -342,13 +354,16 @@ async fn follow_from<T: FromDocument>(shared: &Shared<T>, start: Timestamp) -> O
     }
 }
 
-/// Keeps the lag's gauge up: it grows with time alone while nothing comes from the database.
+/// Keeps the lag's gauge up: it grows with time alone while nothing comes from the database. So does the silence.
 async fn keep_lag<T>(shared: Arc<Shared<T>>, ended: CancellationToken) {
     loop {
         shared
             .metrics
             .lag_seconds
             .set(shared.level.behind().as_secs_f64());
+        let answers = lock(&shared.heard).elapsed() < SILENCE_MAX;
+        let changes = |known: &mut bool| std::mem::replace(known, answers) != answers;
+        shared.answers.send_if_modified(changes);
         tokio::select! {
             () = tokio::time::sleep(LAG_INTERVAL) => {}
             () = ended.cancelled() => return,

@@ -330,8 +330,7 @@ async fn exchange<S: Service>(
     let headers: HeaderMap = std::mem::take(&mut parts.headers);
     let outlet = parts.extensions.get::<Arc<Outlet>>();
     // Each event is a chunk of the response, which only HTTP/1.1 has.
-    let gets_chunks =
-        matches!(accepted.streaming, Some(Streaming::Sse)) && parts.version == Version::HTTP_11;
+    let outlet = outlet.filter(|_| parts.version == Version::HTTP_11);
     let client = ClientContext {
         headers: Arc::new(headers),
         mutations_allowed: transport == Transport::Post,
@@ -340,9 +339,10 @@ async fn exchange<S: Service>(
         key,
         socket: None,
         operation: None,
-        event_stream: outlet
-            .filter(|_| gets_chunks)
-            .map(|outlet| EventStreamSocket(Arc::clone(outlet))),
+        event_stream: outlet.zip(accepted.streaming).map(|(outlet, streaming)| {
+            let outlet = Arc::clone(outlet);
+            EventStreamSocket { outlet, streaming }
+        }),
     };
     let transport = match (accepted.single, accepted.streaming) {
         (None, Some(Streaming::Sse)) => Transport::Sse,

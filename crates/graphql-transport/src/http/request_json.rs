@@ -9,6 +9,9 @@ use crate::{
     request::GraphqlRequest,
 };
 
+/// How many bytes of a body may be kept for another part of it.
+const WASTED_BYTES_MAX: usize = 4 * 1024;
+
 #[derive(Deserialize)]
 struct Members<'a> {
     #[serde(borrow)]
@@ -24,7 +27,8 @@ struct Members<'a> {
 }
 
 /// Reads `{"query": ..., "operationName": ..., "variables": ..., "extensions": ...}`, perhaps with a
-/// `documentId` in the place of `query`. Other members are ignored; variables and extensions stay slices of `body`.
+/// `documentId` in the place of `query`. Other members are ignored; variables and extensions stay slices of `body`,
+/// unless that is much larger.
 ///
 /// # Errors
 /// `BAD_REQUEST` where it is anything else, a batch included.
@@ -93,7 +97,16 @@ fn object(member: &str, value: Option<&RawValue>, body: &Bytes) -> Result<Option
         Some(value) if !value.get().starts_with('{') => {
             Err(refused(format!("`{member}` is not an object")))
         }
-        value => Ok(value.map(|value| body.slice_ref(value.get().as_bytes()))),
+        value => Ok(value.map(|value| kept(value.get().as_bytes(), body))),
+    }
+}
+
+/// A part of the body. A slice would keep all of the body, for as long as a subscription runs: if that is much more, the part
+/// is copied.
+fn kept(part: &[u8], body: &Bytes) -> Bytes {
+    match body.len() > WASTED_BYTES_MAX + part.len() {
+        true => Bytes::copy_from_slice(part),
+        false => body.slice_ref(part),
     }
 }
 

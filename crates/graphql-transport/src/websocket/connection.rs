@@ -3,21 +3,17 @@
 use std::{borrow::Cow, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt, future::BoxFuture};
+use futures_util::{StreamExt, future::BoxFuture};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
 use socket_outlet::Outlet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{Error, Message, Utf8Bytes},
-};
+use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use super::{
     close::Close,
+    lean::LeanSocket,
     message::{ClientMessage, ServerMessage},
-    metered::{self, Metered},
+    metered,
     operations::{Operations, Output},
 };
 use crate::{
@@ -67,13 +63,10 @@ enum AskedBy {
     Ping,
 }
 
-/// The WebSocket, whose unfinished messages are counted.
-type WebSocket = WebSocketStream<Metered<TokioIo<Upgraded>>>;
-
 /// A client's WebSocket with the operations that run on it.
 pub(super) struct ClientConnection<S> {
     service: Arc<S>,
-    socket: WebSocket,
+    socket: LeanSocket,
     operations: Operations,
     /// Of the upgrade request, and what `connection_init` brought.
     headers: Arc<HeaderMap>,
@@ -93,7 +86,7 @@ impl<S: Service> ClientConnection<S> {
     /// A connection whose WebSocket handshake is done.
     pub(super) fn new(
         service: Arc<S>,
-        socket: WebSocket,
+        socket: LeanSocket,
         outlet: Option<Arc<Outlet>>,
         headers: HeaderMap,
         key: ClientKey,
@@ -179,6 +172,10 @@ impl<S: Service> ClientConnection<S> {
         );
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            if self.socket.is_large() {
+                // In a place of its own, too.
+                Box::pin(self.socket.shrink()).await;
+            }
             tokio::select! {
                 // In a place of its own: a quiet connection would keep it.
                 message = self.socket.next() => Box::pin(self.receive(message)).await?,
@@ -234,9 +231,6 @@ impl<S: Service> ClientConnection<S> {
 
     async fn receive(&mut self, message: Option<Result<Message, Error>>) -> Result<(), End> {
         self.heard = true;
-        if let Some(Ok(message)) = &message {
-            self.socket.get_mut().count.has_come(message);
-        }
         match message {
             Some(Ok(Message::Text(text))) => match ClientMessage::read(&text) {
                 Ok(message) => self.handle(message, &text).await,
@@ -348,7 +342,9 @@ impl<S: Service> ClientConnection<S> {
     /// The output's place is free for the next query once the client has taken this.
     async fn deliver(&mut self, output: Output) -> Result<(), End> {
         if let Some(event) = &output.event {
-            self.serving().metrics.deliveries.inc();
+            if event.is_delivery() {
+                self.serving().metrics.deliveries.inc();
+            }
             self.send(ServerMessage::of(&output.id, event).write())
                 .await?;
         }

@@ -99,6 +99,7 @@ impl<'a> ServerMessage<'a> {
         let id = Cow::Borrowed(id);
         match event {
             Event::Next { body, .. } => Self::Next(id, body),
+            Event::Status(status) => Self::Next(id, status.text()),
             Event::Failed { body } => Self::Error(id, errors_of(body)),
         }
     }
@@ -213,6 +214,23 @@ fn errors_of(body: &[u8]) -> &[u8] {
         errors: &'a RawValue,
     }
     serde_json::from_slice(body).map_or(b"[]", |errors: Errors| errors.errors.get().as_bytes())
+}
+
+/// The head of a server's unmasked text frame (RFC 6455, section 5.2) with a payload of this many bytes.
+pub(crate) fn write_frame_head(buffer: &mut Vec<u8>, payload_bytes: usize) {
+    const FINAL_TEXT: u8 = 0x81;
+    buffer.push(FINAL_TEXT);
+    if let Ok(bytes) = u8::try_from(payload_bytes)
+        && bytes <= 125
+    {
+        buffer.push(bytes);
+    } else if let Ok(bytes) = u16::try_from(payload_bytes) {
+        buffer.push(126);
+        buffer.extend_from_slice(&bytes.to_be_bytes());
+    } else {
+        buffer.push(127);
+        buffer.extend_from_slice(&(payload_bytes as u64).to_be_bytes());
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@
 
 mod close;
 mod connection;
+mod frames;
+mod lean;
 mod message;
 mod metered;
 mod operations;
@@ -21,13 +23,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Part
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use socket_outlet::Outlet;
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{
-        handshake::derive_accept_key,
-        protocol::{Role, WebSocketConfig},
-    },
-};
+use tokio_tungstenite::tungstenite::{handshake::derive_accept_key, protocol::WebSocketConfig};
 
 use crate::{
     client_key::ClientKey,
@@ -37,8 +33,9 @@ use crate::{
 };
 pub use close::{Close, is_about_a_message};
 use connection::ClientConnection;
-pub(crate) use message::next_head;
+use lean::LeanSocket;
 pub use message::{ClientMessage, ServerMessage};
+pub(crate) use message::{next_head, write_frame_head};
 use metered::{Meter, Metered};
 
 /// The value of `Sec-WebSocket-Protocol` that is accepted.
@@ -96,7 +93,7 @@ pub(crate) async fn upgrade<S: Service>(
         let upgraded = upgraded.await.ok()?;
         let share = service.serving().bodies.share(key);
         let stream = Metered::new(TokioIo::new(upgraded), Meter::new(share));
-        let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
+        let socket = LeanSocket::new(stream, config).await;
         let turns = of_operations;
         Some(ClientConnection::new(
             service, socket, outlet, headers, key, turns,

@@ -207,15 +207,16 @@ impl Service<Request<Incoming>> for Tracked {
 }
 
 fn may_use_outlet(headers: &HeaderMap) -> bool {
-    const EVENTS: &[u8] = b"text/event-stream";
-    let accepts_events = |accept: &HeaderValue| {
-        accept
-            .as_bytes()
-            .windows(EVENTS.len())
-            .any(|part| part.eq_ignore_ascii_case(EVENTS))
+    // Server-sent events, and the parameter of multipart subscriptions.
+    const STREAMS: [&[u8]; 2] = [b"text/event-stream", b"subscriptionSpec"];
+    let accepts_streams = |accept: &HeaderValue| {
+        STREAMS.iter().any(|stream| {
+            let mut parts = accept.as_bytes().windows(stream.len());
+            parts.any(|part| part.eq_ignore_ascii_case(stream))
+        })
     };
     headers.contains_key(header::UPGRADE)
-        || headers.get_all(header::ACCEPT).iter().any(accepts_events)
+        || headers.get_all(header::ACCEPT).iter().any(accepts_streams)
 }
 
 /// An answer to come.

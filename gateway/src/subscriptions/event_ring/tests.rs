@@ -1,11 +1,22 @@
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures_util::FutureExt;
+use graphql_transport::Status;
 
-use super::*;
+use super::{bounds::STALLED_AFTER, *};
 
 /// The bytes that a test event takes in all.
 const SIZE: usize = 1_000;
 const HOUR: Duration = Duration::from_secs(3600);
+const CURSORS: Shows = Shows {
+    cursors: true,
+    status: false,
+};
+const ALL: Shows = Shows {
+    cursors: true,
+    status: true,
+};
 
 fn event(number: usize) -> Event {
     let text = format!("{number:>width$}", width = SIZE - EVENT_BYTES);
@@ -49,14 +60,14 @@ fn now(reader: &mut RingReader) -> Option<Result<usize, u64>> {
             Some(Ok(text.trim().parse().expect("a number")))
         }
         Taken::Missed(missed) => Some(Err(missed)),
-        Taken::Event(Event::Failed { .. }) | Taken::Closed => None,
+        Taken::Event(_) | Taken::Status(..) | Taken::Closed => None,
     }
 }
 
 #[test]
 fn what_all_have_taken_is_dropped() {
     let (ring, all_bytes) = ring(100, HOUR);
-    let (mut one, mut other) = (ring.join(false).0, ring.join(false).0);
+    let (mut one, mut other) = (ring.join(Shows::default()).0, ring.join(Shows::default()).0);
     ring.append(event(1));
     ring.append(event(2));
     assert_eq!(all_bytes.get(), 2 * SIZE as i64, "held once for both");
@@ -66,7 +77,7 @@ fn what_all_have_taken_is_dropped() {
     assert_eq!(all_bytes.get(), SIZE as i64);
     drop(other);
     assert_eq!(all_bytes.get(), 0, "nobody waits for it any more");
-    let mut late = ring.join(false).0;
+    let mut late = ring.join(Shows::default()).0;
     assert_eq!(now(&mut late), None);
     ring.append(event(3));
     assert_eq!((now(&mut one), now(&mut late)), (Some(Ok(3)), Some(Ok(3))));
@@ -78,7 +89,7 @@ fn what_all_have_taken_is_dropped() {
 #[test]
 fn a_client_beyond_the_bound_loses_its_place_and_no_other_does() {
     let (ring, all_bytes) = ring(10, HOUR);
-    let (mut slow, mut quick) = (ring.join(false).0, ring.join(false).0);
+    let (mut slow, mut quick) = (ring.join(Shows::default()).0, ring.join(Shows::default()).0);
     for number in 0..15 {
         ring.push(event(number)).now_or_never().expect("at once");
         assert_eq!(now(&mut quick), Some(Ok(number)));
@@ -90,7 +101,7 @@ fn a_client_beyond_the_bound_loses_its_place_and_no_other_does() {
 #[tokio::test]
 async fn a_burst_waits_for_the_quickest_client() {
     let (ring, _) = ring(10, HOUR);
-    let mut one = ring.join(false).0;
+    let mut one = ring.join(Shows::default()).0;
     let mut sent = 0;
     // Nothing but the client makes room.
     for received in 0..1000 {
@@ -105,7 +116,7 @@ async fn a_burst_waits_for_the_quickest_client() {
 #[tokio::test]
 async fn a_feed_that_waits_goes_on_when_the_client_reads() {
     let (ring, _) = ring(10, HOUR);
-    let mut one = ring.join(false).0;
+    let mut one = ring.join(Shows::default()).0;
     let feed = tokio::spawn(async move {
         for number in 0..1000 {
             ring.push(event(number)).await;
@@ -125,7 +136,7 @@ async fn a_feed_that_waits_goes_on_when_the_client_reads() {
 #[test]
 fn who_leaves_leaves_the_pace_to_the_others() {
     let (ring, _) = ring(10, HOUR);
-    let (mut quick, mut steady) = (ring.join(false).0, ring.join(false).0);
+    let (mut quick, mut steady) = (ring.join(Shows::default()).0, ring.join(Shows::default()).0);
     for number in 0..9 {
         ring.append(event(number));
         now(&mut quick);
@@ -142,7 +153,7 @@ fn who_leaves_leaves_the_pace_to_the_others() {
 #[tokio::test]
 async fn a_client_that_takes_nothing_is_waited_for_once() {
     let (ring, all_bytes) = ring(10, Duration::from_millis(1));
-    let mut stalled = ring.join(false).0;
+    let mut stalled = ring.join(Shows::default()).0;
     for number in 0..10_000 {
         ring.push(event(number)).await;
     }
@@ -153,11 +164,11 @@ async fn a_client_that_takes_nothing_is_waited_for_once() {
 #[tokio::test]
 async fn a_feed_that_waits_goes_on_when_a_client_joins() {
     let (ring, _) = ring(10, HOUR);
-    let mut stalled = ring.join(false).0;
+    let mut stalled = ring.join(Shows::default()).0;
     (0..5).for_each(|number| ring.append(event(number)));
     let mut push = std::pin::pin!(ring.push(event(5)));
     assert!(push.as_mut().now_or_never().is_none());
-    let mut joined = ring.join(false).0;
+    let mut joined = ring.join(Shows::default()).0;
     let pushed = push.as_mut().now_or_never();
     assert!(pushed.is_some(), "the new client has room");
     assert_eq!(now(&mut joined), Some(Ok(5)));
@@ -170,9 +181,9 @@ fn who_does_not_read_gives_way_before_who_does() {
     let (also_stalled, _) = ring(100, HOUR);
     let (quick, _) = ring(100, HOUR);
     let _clients = [
-        stalled.join(false).0,
-        also_stalled.join(false).0,
-        quick.join(false).0,
+        stalled.join(Shows::default()).0,
+        also_stalled.join(Shows::default()).0,
+        quick.join(Shows::default()).0,
     ];
     stalled.append(event(0));
     (0..2).for_each(|number| also_stalled.append(event(number)));
@@ -226,7 +237,7 @@ async fn client(
 ) {
     loop {
         let before = appended.load(std::sync::atomic::Ordering::SeqCst);
-        let mut reader = ring.join(false).0;
+        let mut reader = ring.join(Shows::default()).0;
         let from = appended.load(std::sync::atomic::Ordering::SeqCst);
         let mut expected: Option<usize> = None;
         let stays_for = random.usize(1..400);
@@ -255,7 +266,7 @@ async fn client(
                     break;
                 }
                 Taken::Closed => return,
-                Taken::Event(Event::Failed { .. }) => panic!("none failed"),
+                Taken::Event(_) | Taken::Status(..) => panic!("there are events only"),
             }
         }
     }
@@ -264,7 +275,7 @@ async fn client(
 #[test]
 fn an_event_above_a_bound_is_known_while_its_clients_may_take_it() {
     let (ring, _) = ring(1, HOUR);
-    let mut one = ring.join(false).0;
+    let mut one = ring.join(Shows::default()).0;
     ring.append(event(1));
     let now = Instant::now();
     assert_eq!(ring.oversized(SIZE - 1, now), Some(SIZE));
@@ -277,7 +288,7 @@ fn an_event_above_a_bound_is_known_while_its_clients_may_take_it() {
 #[tokio::test]
 async fn while_an_address_has_much_its_feeds_wait_until_all_is_read() {
     let ([one, other], address) = rings_of_address(10);
-    let (mut of_one, mut of_other) = (one.join(false).0, other.join(false).0);
+    let (mut of_one, mut of_other) = (one.join(Shows::default()).0, other.join(Shows::default()).0);
     for number in 0..6 {
         one.push(event(number)).now_or_never().expect("room");
     }
@@ -302,7 +313,7 @@ async fn while_an_address_has_much_its_feeds_wait_until_all_is_read() {
 #[tokio::test]
 async fn a_feed_that_waits_goes_on_when_another_address_joins() {
     let ([one, other], address) = rings_of_address(10);
-    let _clients = [one.join(false).0, other.join(false).0];
+    let _clients = [one.join(Shows::default()).0, other.join(Shows::default()).0];
     for number in 0..6 {
         one.push(event(number)).now_or_never().expect("room");
     }
@@ -321,9 +332,9 @@ fn only_rings_of_the_address_whose_clients_do_not_read_give_way() {
     let ([stalled, quick], address) = rings_of_address(10);
     let (stranger, _) = ring(100, HOUR);
     let _clients = [
-        stalled.join(false).0,
-        quick.join(false).0,
-        stranger.join(false).0,
+        stalled.join(Shows::default()).0,
+        quick.join(Shows::default()).0,
+        stranger.join(Shows::default()).0,
     ];
     (0..9).for_each(|number| stalled.append(event(number)));
     stranger.append(event(0));
@@ -341,7 +352,7 @@ fn only_rings_of_the_address_whose_clients_do_not_read_give_way() {
 #[test]
 fn a_ring_can_be_made_smaller() {
     let (ring, all_bytes) = ring(100, HOUR);
-    let mut one = ring.join(false).0;
+    let mut one = ring.join(Shows::default()).0;
     (0..8).for_each(|number| ring.append(event(number)));
     ring.evict_half();
     assert_eq!(all_bytes.get(), 4 * SIZE as i64);
@@ -355,23 +366,23 @@ async fn a_reader_learns_which_cursor_its_events_follow() {
         body: "{}".into(),
         cursor: cursor.map(Into::into),
     };
-    let (mut one, cursor) = ring.join(false);
+    let (mut one, cursor) = ring.join(Shows::default());
     assert_eq!(cursor, None);
     ring.append(event(Some("c1")));
     // An event without a cursor says nothing new.
     ring.append(event(None));
     let _taken = (one.next().await, one.next().await);
-    let (_other, cursor) = ring.join(false);
+    let (_other, cursor) = ring.join(Shows::default());
     assert_eq!(cursor.as_deref(), Some("c1"));
 }
 
 #[test]
 fn who_falls_out_of_a_group_with_an_event_leaves_none_uncounted() {
     let (ring, _) = ring(100, HOUR);
-    let mut group = ring.join(false).0;
+    let mut group = ring.join(Shows::default()).0;
     ring.append(event(1));
     // The client has the event: it goes on after it, as does the group.
-    let mut fallen = ring.join_at(group.position(), false);
+    let mut fallen = ring.join_at(group.position(), 0, Shows::default());
     fallen.pass(0);
     group.pass(0);
     assert_eq!(ring.lock().fresh, Load::default());
@@ -399,10 +410,10 @@ fn next_of(reader: &mut RingReader) -> (Bytes, Option<String>) {
 #[test]
 fn readers_that_show_cursors_share_a_second_body() {
     let (ring, all_bytes) = ring(100, HOUR);
-    let mut plain = ring.join(false).0;
+    let mut plain = ring.join(Shows::default()).0;
     ring.append(placed("c1"));
     let before = all_bytes.get();
-    let mut readers = [ring.join(true).0, ring.join(true).0];
+    let mut readers = [ring.join(CURSORS).0, ring.join(CURSORS).0];
     ring.append(placed("c2"));
     let both = before + EVENT_BYTES as i64 + 10 + 2 + 39;
     assert_eq!(all_bytes.get(), both, "the second body counts, once");
@@ -422,8 +433,8 @@ fn readers_that_show_cursors_share_a_second_body() {
     ring.append(placed("c3"));
     assert_eq!(next_of(&mut plain).1, None);
     assert_eq!(next_of(&mut readers[0]).1.as_deref(), Some("c3"));
-    assert_eq!(ring.join(false).1, None);
-    assert_eq!(ring.join(true).1.as_deref(), Some("c3"));
+    assert_eq!(ring.join(Shows::default()).1, None);
+    assert_eq!(ring.join(CURSORS).1.as_deref(), Some("c3"));
 }
 
 #[test]
@@ -431,32 +442,129 @@ fn a_ring_stands_once_and_who_waits_learns_it_or_gets_an_event() {
     let stands = |cursor: &str| Stands {
         kept: graphql_transport::Guarantee::AtLeastOnce,
         cursor: Some(cursor.into()),
+        status: Some(Status::Live),
     };
     let (ring, _) = ring(100, HOUR);
-    let reader = ring.join(true).0;
+    let reader = ring.join(CURSORS).0;
     let mut place = reader.place();
     assert!(place.until_standing().now_or_never().is_none());
     // An event that says nothing about it: the end, perhaps.
     ring.append(event(1));
-    assert_eq!(place.until_standing().now_or_never(), Some(None));
+    assert_eq!(place.until_standing().now_or_never(), Some(AtPlace::Event));
     place.pass();
     assert!(place.until_standing().now_or_never().is_none());
     ring.stand(stands("c1"));
     ring.stand(stands("c9"));
     assert_eq!(
         place.until_standing().now_or_never(),
-        Some(Some(stands("c1")))
+        Some(AtPlace::Stands(stands("c1")))
     );
-    assert_eq!(ring.join(true).1.as_deref(), Some("c1"));
+    assert_eq!(ring.join(CURSORS).1.as_deref(), Some("c1"));
     // What is appended is later.
     ring.append(placed("c2"));
-    assert_eq!(ring.join(true).1.as_deref(), Some("c2"));
+    assert_eq!(ring.join(CURSORS).1.as_deref(), Some("c2"));
 }
 
 #[test]
 fn a_ring_that_ends_before_it_stands_keeps_nobody_waiting() {
     let (ring, _) = ring(100, HOUR);
-    let reader = ring.join(true).0;
+    let reader = ring.join(CURSORS).0;
     ring.close();
-    assert_eq!(reader.place().until_standing().now_or_never(), Some(None));
+    let at = reader.place().until_standing().now_or_never();
+    assert_eq!(at, Some(AtPlace::Event));
+}
+
+/// The next step of a reader: a status, or the number of an event.
+fn step(reader: &mut RingReader) -> Option<Result<Status, usize>> {
+    if let Some(Taken::Status(status, _)) = reader.peek() {
+        assert!(matches!(reader.try_next(), Some(Taken::Status(..))));
+        return Some(Ok(status));
+    }
+    now(reader)?.ok().map(Err)
+}
+
+fn standing(ring: &EventRing, status: Status) {
+    ring.stand(Stands {
+        kept: graphql_transport::Guarantee::AtLeastOnce,
+        cursor: None,
+        status: Some(status),
+    });
+}
+
+#[test]
+fn a_status_keeps_its_place_among_the_events_and_only_the_latest_one_waits() {
+    let (ring, all_bytes) = ring(2, HOUR);
+    standing(&ring, Status::Live);
+    let (mut slow, mut quick) = (ring.join(ALL).0, ring.join(ALL).0);
+    let mut old = ring.join(CURSORS).0;
+    ring.append(event(1));
+    ring.tell(Status::Interrupted);
+    ring.tell(Status::Interrupted);
+    let bytes = all_bytes.get();
+    assert_eq!(step(&mut quick), Some(Err(1)), "never ahead of an event");
+    assert_eq!(step(&mut quick), Some(Ok(Status::Interrupted)));
+    assert_eq!(step(&mut quick), None, "each once");
+    // It takes no room: of a ring that is full, nothing is lost.
+    ring.append(event(2));
+    assert_eq!(all_bytes.get(), bytes + SIZE as i64);
+    for _ in 0..1_000 {
+        ring.tell(Status::Live);
+        ring.tell(Status::Interrupted);
+    }
+    ring.tell(Status::Live);
+    for reader in [&mut slow, &mut old] {
+        assert_eq!(step(reader), Some(Err(1)));
+        assert_eq!(step(reader), Some(Err(2)));
+    }
+    assert_eq!(step(&mut slow), Some(Ok(Status::Live)));
+    assert_eq!(step(&mut slow), None);
+    assert_eq!(step(&mut old), None, "it has not asked for a status");
+    // Who comes now learns it from its first frame.
+    ring.tell(Status::Interrupted);
+    let mut late = ring.join(ALL).0;
+    assert_eq!(step(&mut late), None);
+    let AtPlace::Stands(stands) = late
+        .place()
+        .until_standing()
+        .now_or_never()
+        .expect("it stands")
+    else {
+        panic!("it stands");
+    };
+    assert_eq!(stands.status, Some(Status::Interrupted));
+    // The place of a group that has fallen apart.
+    ring.tell(Status::Live);
+    let mut fallen = ring.join_at(late.position(), late.seen(), ALL);
+    fallen.pass(fallen.position());
+    assert_eq!(step(&mut fallen), Some(Ok(Status::Live)));
+}
+
+#[test]
+fn before_it_stands_a_status_is_told_to_who_waits_for_that_and_the_first_frame_has_the_last_one() {
+    let (ring, _) = ring(100, HOUR);
+    let mut reader = ring.join(ALL).0;
+    let mut place = reader.place();
+    ring.tell(Status::Interrupted);
+    let told = |place: &mut RingPlace| place.until_standing().now_or_never();
+    assert_eq!(told(&mut place), Some(AtPlace::Status(Status::Interrupted)));
+    assert_eq!(told(&mut place), None);
+    let mut late = ring.join(ALL).0.place();
+    assert_eq!(told(&mut late), Some(AtPlace::Status(Status::Interrupted)));
+    let mut old = ring.join(CURSORS).0.place();
+    assert_eq!(told(&mut old), None);
+    ring.tell(Status::Live);
+    let mut later = ring.join(ALL).0.place();
+    assert_eq!(told(&mut later), None, "as everybody expects");
+    ring.tell(Status::Interrupted);
+    standing(&ring, Status::Live);
+    for place in [&mut place, &mut late, &mut later, &mut old] {
+        let Some(AtPlace::Stands(stands)) = told(place) else {
+            panic!("it stands");
+        };
+        assert_eq!(stands.status, Some(Status::Live));
+    }
+    assert_eq!(step(&mut reader), None, "nothing again after the frame");
+    assert!(reader.try_next().is_none());
+    let last = ring.join(ALL).0;
+    assert_eq!(reader.seen(), last.seen(), "they can share a group");
 }

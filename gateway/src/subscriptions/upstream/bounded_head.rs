@@ -44,8 +44,8 @@ impl BytesLeft {
 }
 
 impl Count for BytesLeft {
-    fn read(&mut self, bytes: usize) -> Result<()> {
-        match self.take(bytes) {
+    fn read(&mut self, bytes: &[u8]) -> Result<()> {
+        match self.take(bytes.len()) {
             true => Ok(()),
             false => Err(Error::other("the answer has too many interim heads")),
         }

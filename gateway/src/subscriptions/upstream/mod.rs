@@ -4,6 +4,7 @@
 mod bounded_head;
 mod placement;
 mod quarantine;
+mod silence;
 mod socket;
 mod socket_pool;
 mod sse;
@@ -367,7 +368,8 @@ fn request_json(operation: &UpstreamOperation<'_>, claims: Option<&HeaderValue>)
 
 /// The gateway asks its subgraphs for what its clients ask of it (`docs/resumable-subscriptions.md`).
 fn delivery_json(after: Option<&str>) -> String {
-    let mut json = format!("\"delivery\":{{\"version\":{}", delivery::VERSION);
+    let version = delivery::VERSION;
+    let mut json = format!("\"delivery\":{{\"version\":{version},\"status\":true");
     if let Some(after) = after {
         json.push_str(",\"after\":");
         crate::json::write::string(&mut json, after);

@@ -39,6 +39,15 @@ const OPEN_TIME_LIMIT: Duration = Duration::from_secs(10);
 /// has not accepted yet use other sockets than those it has accepted.
 const CAREFUL_TIME: Duration = Duration::from_secs(60);
 
+/// How often a socket is pinged. A ping that is not answered until the next one is due has found a silent subgraph: so it is
+/// lost within two of these times.
+fn ping_every(config: &SubscriptionConfig) -> Duration {
+    let within = config.subscription_upstream_silence_max / 2;
+    // A timer of no time at all would panic.
+    let often = within.min(config.subscription_keep_alive);
+    often.max(Duration::from_millis(1))
+}
+
 /// A subscription's number on its socket, from 1.
 pub(super) type SubscriptionId = u64;
 
@@ -208,7 +217,7 @@ impl SocketPool {
             waiting,
             open: metrics.upstream_sockets.clone(),
             open_alone: metrics.upstream_alone_sockets.clone(),
-            keep_alive: config.subscription_keep_alive,
+            keep_alive: ping_every(config),
             message_bytes_max: config.subscription_event_bytes_max,
             pings_max: config.subscription_socket_pings_max,
             tls: settings.tls.clone(),

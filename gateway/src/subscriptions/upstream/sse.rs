@@ -1,6 +1,9 @@
 //! Subscriptions at subgraphs over server-sent events (graphql-sse, distinct connections mode).
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use graphql_transport::{
@@ -18,6 +21,7 @@ use super::{
     bounded_head::{BoundedHead, BytesLeft},
     is_final,
     placement::Place,
+    silence::KeepAlives,
     uncompleted_events::{MessageSender, UncompletedEvents},
 };
 use crate::{
@@ -29,8 +33,8 @@ use crate::{
 const OPEN_TIME_LIMIT: Duration = Duration::from_secs(10);
 /// The largest response head, in bytes; interim heads have a bound of their own.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
-/// A stream on which no byte arrives for this long, comments included, is lost.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// A refusal that does not arrive within this time is none.
+const REFUSAL_TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// Opens subscriptions over server-sent events, each on a connection of its own.
 pub(super) struct Streams {
@@ -38,6 +42,7 @@ pub(super) struct Streams {
     /// Bounds the bytes of everything before the response's body.
     head_bytes_max: usize,
     event_bytes_max: usize,
+    silence_min: Duration,
     waiting: Arc<UncompletedEvents>,
 }
 
@@ -53,6 +58,7 @@ impl Streams {
             tls: tls.clone(),
             head_bytes_max,
             event_bytes_max: config.subscription_event_bytes_max,
+            silence_min: config.subscription_upstream_silence_max,
             waiting,
         }
     }
@@ -127,12 +133,13 @@ impl Streams {
         let stop = CancellationToken::new();
         let ends = Ends::OnStream(stop.clone().drop_guard());
         let (body, event_bytes_max) = (response.into_body(), self.event_bytes_max);
+        let keep_alives = KeepAlives::new(self.silence_min);
         tokio::spawn(async move {
             if is_refusal {
                 stop.run_until_cancelled(refuse(body, event_bytes_max, messages))
                     .await
             } else {
-                stop.run_until_cancelled(read(body, event_bytes_max, messages))
+                stop.run_until_cancelled(read(body, event_bytes_max, keep_alives, messages))
                     .await
             }
         });
@@ -175,7 +182,8 @@ fn request(
 
 /// Passes a single response on as the subscription's errors.
 async fn refuse(body: Incoming, bytes_max: usize, messages: MessageSender) {
-    let body = tokio::time::timeout(SILENCE_MAX, Limited::new(body, bytes_max).collect()).await;
+    let body =
+        tokio::time::timeout(REFUSAL_TIME_LIMIT, Limited::new(body, bytes_max).collect()).await;
     if let Ok(Ok(collected)) = body {
         // An error means that the feed is gone.
         let _ = messages
@@ -185,12 +193,20 @@ async fn refuse(body: Incoming, bytes_max: usize, messages: MessageSender) {
 }
 
 /// Reads events until the stream ends. Dropping `messages` reports the end to the feed.
-async fn read(mut body: Incoming, bytes_max: usize, messages: MessageSender) {
+async fn read(
+    mut body: Incoming,
+    bytes_max: usize,
+    mut keep_alives: KeepAlives,
+    messages: MessageSender,
+) {
     let mut reader = EventReader::default();
-    while let Ok(Some(Ok(frame))) = tokio::time::timeout(SILENCE_MAX, body.frame()).await {
+    while let Ok(Some(Ok(frame))) =
+        tokio::time::timeout(keep_alives.silence_max(), body.frame()).await
+    {
         let Ok(data) = frame.into_data() else {
             continue;
         };
+        keep_alives.note(&data, Instant::now());
         reader.extend(&data);
         while let Some(event) = reader.event() {
             let message = match event {

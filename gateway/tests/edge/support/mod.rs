@@ -2,6 +2,7 @@
 
 pub mod counts;
 pub mod defect;
+pub mod freezer;
 pub mod gateway;
 pub mod issuer;
 pub mod keeper;

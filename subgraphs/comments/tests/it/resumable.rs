@@ -1,9 +1,11 @@
 //! The contract of resumable subscriptions (`docs/resumable-subscriptions.md`).
 
+use bson::{Document, doc, oid::ObjectId};
+use embedded_mongo::{Options, ReplicaSet};
 use serde_json::{Value, json};
 use subgraph::testing::Socket;
 
-use crate::moderators::{NAME, ann, eve, start, written};
+use crate::moderators::{NAME, ann, eve, second_at, start, written};
 use crate::service::Comments;
 
 const CHANGES: &str = "subscription ($post: ID!) {
@@ -160,6 +162,49 @@ async fn a_field_without_a_cursor_in_the_schema_has_it_in_the_extensions() {
             cursor(&event);
         }
         added = socket;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_learns_that_the_database_hangs_and_misses_nothing() {
+    let mut set = ReplicaSet::start(Options::default()).await.expect("a node");
+    let uri = set.uri_for("hangs");
+    let comments = second_at(&uri, &[]).await;
+    comments.ready().await;
+    let client = mongodb::Client::with_uri_str(&uri).await;
+    let database = client.expect("a client").database("hangs");
+    let post = ObjectId::new();
+    let posts = database.collection::<Document>("posts");
+    let inserted = posts.insert_one(doc! { "_id": post }).await;
+    inserted.expect("a post");
+    let post = post.to_hex();
+
+    let ann = ann(&comments);
+    let subscribed = async |payload: &Value| {
+        let mut socket = ann.websocket().await;
+        let message = json!({ "id": "1", "type": "subscribe", "payload": payload });
+        socket.send(message).await;
+        socket
+    };
+    let mut payload = asking(CHANGES, &post, None);
+    let mut plain = subscribed(&payload).await;
+    stands(&mut plain).await;
+    payload["extensions"]["delivery"]["status"] = json!(true);
+    let mut socket = subscribed(&payload).await;
+    let status = async |socket: &mut Socket| {
+        let message = socket.next_payload("1").await;
+        assert_eq!(message["data"], Value::Null, "{message}");
+        message["extensions"]["delivery"]["status"].clone()
+    };
+    assert_eq!(status(&mut socket).await, "LIVE");
+    set.pause_node(0);
+    assert_eq!(status(&mut socket).await, "INTERRUPTED");
+    set.resume_node(0);
+    assert_eq!(status(&mut socket).await, "LIVE");
+    written(&ann, &post, "After").await;
+    for socket in [&mut socket, &mut plain] {
+        let event = socket.next_payload("1").await;
+        assert_eq!(event["data"]["commentChanges"]["comment"]["text"], "After");
     }
 }
 

@@ -35,7 +35,8 @@ const subscriptions = resumingLink(graphqlWs(connection.socket), () => {
     tellsFirstGap: true,
     longestRetryMs: LONGEST_RETRY_MS,
     onState(state) {
-      if (state !== 'connecting') connection.markInterrupted(identity, state === 'waiting');
+      if (state === 'connecting') return;
+      connection.markInterrupted(identity, state === 'waiting' || state === 'interrupted');
     },
   };
 });

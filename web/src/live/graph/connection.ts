@@ -22,7 +22,7 @@ const FORBIDDEN = 4403;
 export class Connection {
   readonly socket: Client;
   #socketState: ConnectionState = 'connecting';
-  /** Subscriptions that wait for their next try, and readings of what was missed that failed. */
+  /** Subscriptions that are interrupted or wait for their next try, and readings of what was missed that failed. */
   #interrupted = new Set<object>();
   #listeners = new Set<() => void>();
   #opened = new Set<() => void>();
