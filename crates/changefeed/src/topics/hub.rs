@@ -18,7 +18,7 @@ use crate::{
 use super::catch_up::CatchUps;
 use super::cursor::Codec;
 use super::level::Level;
-use super::look_back::look_back;
+use super::look_back::{Waiting, look_back};
 use super::ring::lock;
 use super::rings::Rings;
 use super::topic_of::{TopicField, Topics, topics_of};
@@ -60,7 +60,7 @@ pub(crate) struct Shared<T> {
     heard: Mutex<Instant>,
     tasks: TaskTracker,
     pub stop: CancellationToken,
-    /// Cancelled when the past was looked through, or will not be.
+    /// Cancelled when the past was looked through, or will not be, or is not waited for any more.
     pub looked_back: CancellationToken,
 }
 
@@ -104,14 +104,18 @@ impl<T: FromDocument> Hub<T> {
             looked_back: CancellationToken::new(),
         });
         let ended = CancellationToken::new();
+        let following_ended = ended.clone();
         shared.tasks.spawn(keep_lag(shared.clone(), ended.clone()));
         let following = follow(shared.clone(), start);
         shared.tasks.spawn(async move {
             let _ended = ended.drop_guard();
             following.await;
         });
+        let waiting = Waiting::begin(&shared.settings, shared.looked_back.clone());
         let looking_back = look_back(shared.clone(), start);
-        shared.tasks.spawn(looking_back);
+        shared
+            .tasks
+            .spawn(waiting.watch(looking_back, following_ended));
         shared.tasks.close();
         let stop_on_drop = Arc::new(shared.stop.clone().drop_guard());
         Ok(Self {
