@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::change::ChangeEvent;
 use crate::position::{Position, first_after};
+use crate::server_clock::ServerClock;
 use crate::stream::{self, Content, LossPause, Pace, RawEvent, Signal, Start};
 use crate::{
     CursorError, Error, FromDocument, HubMetrics, HubSettings, ResumeToken, Source, Subscription,
@@ -29,6 +30,8 @@ const AHEAD_COUNT_MAX: usize = 4096;
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
 /// How often the lag's gauge is set.
 const LAG_INTERVAL: Duration = Duration::from_millis(250);
+/// How often the server is asked for its time.
+const CLOCK_INTERVAL: Duration = Duration::from_secs(10);
 /// A cursor that is this far ahead of the present is not from the future. The parts of a cluster hear of its time at
 /// different moments (a router of a sharded cluster, a primary that is cut off), and a subscriber that is let in
 /// too early waits no longer than this.
@@ -79,6 +82,7 @@ impl<T: FromDocument> Hub<T> {
     ) -> Result<Self, Error> {
         source.enable_images().await?;
         let codec = Codec::load(&source).await?;
+        let clock = ServerClock::read(source.database()).await?;
         let started = source.now().await?;
         // Whole seconds, rounded up.
         let before =
@@ -98,13 +102,16 @@ impl<T: FromDocument> Hub<T> {
             metrics,
             started,
             heard: Mutex::new(Instant::now()),
-            level: Level::now(),
+            level: Level::new(clock.clone()),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             looked_back: CancellationToken::new(),
         });
         let ended = CancellationToken::new();
         let following_ended = ended.clone();
+        // Not one of the hub's tasks: nobody who stops the hub waits for the server's answer.
+        let database = shared.source.database().clone();
+        tokio::spawn(clock.keep(database, CLOCK_INTERVAL, ended.clone()));
         shared.tasks.spawn(keep_lag(shared.clone(), ended.clone()));
         let following = follow(shared.clone(), start);
         shared.tasks.spawn(async move {
