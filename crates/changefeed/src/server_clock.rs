@@ -3,6 +3,9 @@
 //! Times that the server wrote are compared with the server's clock alone: the wall clocks of two machines differ, and
 //! one machine's may be set while it runs. In between two answers of the server, the time that passes is taken from the
 //! monotonic clock.
+//!
+//! It is the wall clock of the primary, with which the server writes its times, and goes back with it. What dates are written
+//! with has to go on after an election: the service has a clock of its own for that, which follows the cluster's time.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -37,6 +40,15 @@ impl ServerClock {
         Ok(Self {
             known: Arc::new(Mutex::new(reading)),
         })
+    }
+
+    /// A clock that shows this time now.
+    #[cfg(test)]
+    pub fn at(time: DateTime) -> Self {
+        let at = Instant::now();
+        Self {
+            known: Arc::new(Mutex::new(Reading { time, at })),
+        }
     }
 
     /// Asks again: the clock may have been set, or another node may be the primary.

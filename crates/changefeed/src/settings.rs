@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::stream::{ANSWER_BYTES_MAX, BYTES_AHEAD_MAX};
+use crate::topics::look_back;
 
 /// Makes a struct of settings, its defaults, and a method for each setting that returns the settings with
 /// another value.
@@ -149,9 +150,13 @@ settings! {
 
 impl HubSettings {
     /// Bytes that a hub holds of changes at most: all rings, what is read ahead of them, and one answer of the
-    /// server. Catching up comes on top: [`HubSettings::catch_up_bytes_max`], and up to two answers of the server
+    /// server; the same for the look back at its start. Catching up comes on top: [`HubSettings::catch_up_bytes_max`], and up to two answers of the server
     /// for each reading.
     pub fn event_bytes_max(&self) -> usize {
-        self.total_bytes_max + BYTES_AHEAD_MAX + ANSWER_BYTES_MAX
+        let look_back = match self.look_back.is_zero() {
+            true => 0,
+            false => look_back::AHEAD_BYTES_MAX + ANSWER_BYTES_MAX,
+        };
+        self.total_bytes_max + BYTES_AHEAD_MAX + ANSWER_BYTES_MAX + look_back
     }
 }

@@ -5,7 +5,7 @@ mod cursor;
 mod floors;
 mod hub;
 mod level;
-mod look_back;
+pub(crate) mod look_back;
 mod ring;
 mod rings;
 mod subscription;

@@ -11,8 +11,8 @@ use changefeed::{Hub, HubMetrics, HubSettings, Subscription, TopicError};
 use futures_util::StreamExt;
 use prometheus_client::registry::Registry;
 
-/// Rings forget a change after this time.
-const RING_AGE: Duration = Duration::from_millis(50);
+/// Rings forget a change after this time. Longer than a subscriber that is polled takes to get one.
+const RING_AGE: Duration = Duration::from_millis(250);
 
 struct Counted {
     hub: Hub<Comment>,
@@ -21,9 +21,14 @@ struct Counted {
 
 impl Counted {
     async fn start(board: &Board, settings: HubSettings) -> Self {
+        Self::with_long_rings(board, settings.ring_age_max(RING_AGE)).await
+    }
+
+    /// One whose rings keep what comes while a slow machine looks back.
+    async fn with_long_rings(board: &Board, settings: HubSettings) -> Self {
         let mut registry = Registry::default();
         let metrics = HubMetrics::register(&mut registry);
-        let settings = settings.ring_age_max(RING_AGE).start_before(Duration::ZERO);
+        let settings = settings.start_before(Duration::ZERO);
         let hub = Hub::start(board.source().await, "post", settings, metrics).await;
         Self {
             hub: hub.expect("the hub starts"),
@@ -106,10 +111,10 @@ async fn a_quiet_topic_needs_no_reading() {
     counted.until_forgotten(3).await;
     let mut quiet = counted.resume(1, &before[0]).await;
     let mut level = counted.resume(2, &last).await;
-    board.add(comment(4, 1, "next")).await;
-    board.add(comment(5, 2, "next")).await;
-    assert_eq!(next(&mut quiet).await.expect("a change").1, 4);
-    assert_eq!(next(&mut level).await.expect("a change").1, 5);
+    let (of_quiet, ()) = tokio::join!(next(&mut quiet), board.add(comment(4, 1, "next")));
+    let (of_level, ()) = tokio::join!(next(&mut level), board.add(comment(5, 2, "next")));
+    assert_eq!(of_quiet.expect("a change").1, 4);
+    assert_eq!(of_level.expect("a change").1, 5);
     assert_eq!(counted.metric("catch_ups_total"), 0.0);
     assert_eq!(counted.metric("resumed_in_memory_total"), 2.0);
     // Whoever has missed something gets it, from the history.
@@ -155,10 +160,10 @@ async fn a_new_hub_knows_from_the_past_which_topics_are_quiet() {
         assert_eq!(next(&mut missed).await.expect("a change").1, id, "{post}");
     }
     assert_eq!(later.metric("catch_ups_total"), 4.0);
-    board.add(comment(4, 1, "next")).await;
-    board.add(comment(5, 5, "next")).await;
-    assert_eq!(next(&mut quiet).await.expect("a change").1, 4);
-    assert_eq!(next(&mut level).await.expect("a change").1, 5);
+    let (of_quiet, ()) = tokio::join!(next(&mut quiet), board.add(comment(4, 1, "next")));
+    let (of_level, ()) = tokio::join!(next(&mut level), board.add(comment(5, 5, "next")));
+    assert_eq!(of_quiet.expect("a change").1, 4);
+    assert_eq!(of_level.expect("a change").1, 5);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -168,7 +173,7 @@ async fn subscribers_that_wait_while_a_new_hub_looks_back_need_no_reading() {
     let cursor = earlier.cursor_now(1).await;
     earlier.hub.stop().await;
     board.add(comment(1, 2, "of the second")).await;
-    let later = Counted::start(&board, HubSettings::default()).await;
+    let later = Counted::with_long_rings(&board, HubSettings::default()).await;
     let mut quiet = later.resume(1, &cursor).await;
     board.add(comment(2, 1, "next")).await;
     assert_eq!(next(&mut quiet).await.expect("a change").1, 2);

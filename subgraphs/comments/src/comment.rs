@@ -287,6 +287,20 @@ impl Comment {
     }
 }
 
+impl Comment {
+    /// Dates a new comment. Right before its insert and never earlier: lists are ordered by date, and live events by the
+    /// time of the insert.
+    #[must_use]
+    pub fn created_now(self) -> Self {
+        let now = Some(DateTime::now());
+        Self {
+            created_at: now,
+            updated_at: now,
+            ..self
+        }
+    }
+}
+
 impl FromDocument for Comment {
     fn from_document(document: &RawDocument) -> Result<Self, Unreadable> {
         let StoredComment {

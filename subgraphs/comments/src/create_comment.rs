@@ -2,7 +2,7 @@
 
 use async_graphql::{Context, InputObject, Object, SimpleObject};
 use subgraph::text::TextRule;
-use subgraph::{Blocks, DateTime, Viewer, Written};
+use subgraph::{Blocks, Viewer, Written};
 
 use crate::comment::{Comment, CommentId, TEXT};
 use crate::post::PostId;
@@ -62,7 +62,6 @@ impl CreateComment {
         ctx: &Context<'_>,
         #[graphql(desc = "The comment to create.")] input: CreateCommentInput,
     ) -> Result<CreateCommentPayload, Error> {
-        let now = DateTime::now();
         let viewer = Viewer::of(ctx);
         let (author, owner) = viewer.author::<Error>(input.author)?;
         let text = TEXT.check(input.text)?;
@@ -83,8 +82,9 @@ impl CreateComment {
             text,
             author,
             owner,
-            created_at: Some(now),
-            updated_at: Some(now),
+            // The store dates it when it inserts it.
+            created_at: None,
+            updated_at: None,
             edited: false,
             reactions: Reactions::default(),
             status: hold.status_of_new(&viewer, store).await?,

@@ -218,6 +218,9 @@ impl ModerationEntry {
 }
 
 impl FromDocument for ModerationEntry {
+    /// An id of one letter takes 8 bytes in the document, and a `String` and an allocation here.
+    const HEAP_PER_BYTE: usize = 5;
+
     /// [`readable`] says the same at the server.
     fn from_document(document: &RawDocument) -> Result<Self, Unreadable> {
         let [id, post_id, state, list, since, reason, moderator, comment] = SHAPE.read(document)?;
@@ -282,12 +285,19 @@ fn reports(items: &RawArray) -> Vec<Report> {
             at: DateTime::from_millis(report.get_datetime("at").ok()?.timestamp_millis()),
         })
     });
-    reports.take(REPORTS_MAX).collect()
+    fitted(reports.take(REPORTS_MAX))
 }
 
 fn texts(items: &RawArray) -> Vec<String> {
     let texts = items.into_iter().filter_map(|item| item.ok()?.as_str());
-    texts.take(REPORTERS_MAX).map(str::to_owned).collect()
+    fitted(texts.take(REPORTERS_MAX).map(str::to_owned))
+}
+
+/// A list without room for more: many of them are kept.
+fn fitted<T>(items: impl Iterator<Item = T>) -> Vec<T> {
+    let mut items: Vec<T> = items.collect();
+    items.shrink_to_fit();
+    items
 }
 
 fn unreadable(field: &'static str, reason: &str) -> Unreadable {

@@ -132,7 +132,7 @@ impl Store {
         read.await
     }
 
-    /// Adds a comment, as its status is, and returns it; or the first one, when its idempotency key was used before.
+    /// Dates a comment, adds it as its status is, and returns it; or the first one, when its idempotency key was used before.
     ///
     /// # Errors
     /// [`Error::IdempotencyKeyReused`] when the key came with another input; [`Error::TooManyComments`] and
@@ -209,6 +209,7 @@ impl Collections {
 
     async fn insert_new(&self, comment: Comment) -> Result<Written<Comment>, Error> {
         let mut session = self.session().await?;
+        let comment = comment.created_now();
         self.insert(&comment, &comment, &mut session).await?;
         Ok(Written::in_session(comment, &session))
     }
@@ -288,3 +289,6 @@ fn readable_comment(id: CommentId) -> Document {
     filter.insert("_id", id);
     filter
 }
+
+#[cfg(test)]
+mod tests;

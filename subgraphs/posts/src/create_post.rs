@@ -1,7 +1,7 @@
 //! The mutation `createPost`: checks the input and inserts one document.
 
 use async_graphql::{Context, InputObject, Object, SimpleObject};
-use subgraph::{Blocks, DateTime, Viewer};
+use subgraph::{Blocks, Viewer};
 
 use crate::discussion::Discussion;
 use crate::post::{CONTENT, Post, PostId, TITLE};
@@ -41,15 +41,15 @@ impl CreatePost {
     ) -> Result<CreatePostPayload, Error> {
         let viewer = Viewer::of(ctx);
         let (author, owner) = viewer.author::<Error>(input.author)?;
-        let now = DateTime::now();
         let post = Post {
             id: PostId::new(),
             title: TITLE.check(input.title)?,
             content: CONTENT.check(input.content)?,
             author,
             owner,
-            created_at: Some(now),
-            updated_at: Some(now),
+            // The store dates it when it inserts it.
+            created_at: None,
+            updated_at: None,
             discussion: Discussion::default(),
         };
         let blocks = ctx.data_unchecked::<Blocks>();

@@ -18,8 +18,8 @@ use subgraph::owner::{AUTHOR_ID, GUEST};
 use subgraph::transaction::Transactional;
 use subgraph::turns::Turns;
 use subgraph::{
-    BeyondCursors, DatabaseCalls, ModerationActs, Page, PageRequest, moderation_acts, readable,
-    stored_comment,
+    BeyondCursors, DatabaseCalls, DateTime, ModerationActs, Page, PageRequest, moderation_acts,
+    readable, stored_comment,
 };
 
 use crate::Error;
@@ -145,10 +145,17 @@ impl Store {
         Ok(request.page(items, BeyondCursors { behind, ahead }))
     }
 
-    /// Adds a post and returns it.
+    /// Dates a post, adds it and returns it. The date is taken right before the insert: lists are ordered by it, and
+    /// live events by the time of the insert.
     pub async fn insert_post(&self, post: Post) -> Result<Post, Error> {
         let insert = self.calls.run(|collections| async move {
             let posts = collections.posts.clone_with_type::<Post>();
+            let now = Some(DateTime::now());
+            let post = Post {
+                created_at: now,
+                updated_at: now,
+                ..post
+            };
             posts.insert_one(&post).await?;
             Ok(post)
         });

@@ -15,7 +15,6 @@ mod reading;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
 use bson::Timestamp;
 use tokio::sync::Notify;
@@ -30,9 +29,6 @@ use self::member::{Bounds, Member, Taken};
 use self::reading::Reading;
 use super::hub::Shared;
 use super::ring::{Entry, Topic, lock};
-
-/// How long readings wait for the look at the past at the hub's start, which takes about as long as one of them.
-const LOOK_BACK_WAIT_MAX: Duration = Duration::from_secs(15);
 
 /// What a catch-up gives its subscriber next.
 pub(crate) enum Caught<T> {
@@ -263,10 +259,11 @@ async fn read_lane<T: FromDocument>(shared: Arc<Shared<T>>, lane: usize) {
         lane,
         has_ended: false,
     };
-    let looked_back = reader.shared.looked_back.cancelled();
-    // Whoever waits may need no reading then.
-    let wait_max = reader.shared.settings.catch_up_wait_max / 2;
-    let _ = tokio::time::timeout(wait_max.min(LOOK_BACK_WAIT_MAX), looked_back).await;
+    tokio::select! {
+        // Whoever waits may need no reading then.
+        () = reader.shared.looked_back.cancelled() => {}
+        () = reader.shared.stop.cancelled() => {}
+    }
     while !reader.shared.stop.is_cancelled() {
         let seats = reader.shared.catch_ups.next(lane).unwrap_or_default();
         let Some((first, _)) = seats.first() else {

@@ -66,7 +66,7 @@ impl Floors {
 
     /// The floor of a topic.
     pub fn of(&self, topic: &Bson) -> Floor {
-        match self.known.get(&fingerprint(topic)) {
+        match self.known.get(&fingerprint_of(topic)) {
             Some(trace) => Floor::Trace(*trace),
             None => Floor::At(self.base.clone()),
         }
@@ -93,7 +93,7 @@ impl Floors {
             Floor::Trace(trace) => trace,
         };
         if trace.time >= self.base.time {
-            self.put(fingerprint(topic), trace);
+            self.put(fingerprint_of(topic), trace);
             self.keep_within_bound();
         }
     }
@@ -113,13 +113,15 @@ impl Floors {
     }
 
     /// Adds what `past` knows of the time up to the base of this one.
-    pub fn extend_back(&mut self, past: Self) {
-        for (topic, trace) in past.known {
-            // What is known here is later.
-            self.known.entry(topic).or_insert(trace);
-        }
+    pub fn extend_back(&mut self, mut past: Self) {
+        // What is known here is later.
+        past.known
+            .retain(|topic, _| !self.known.contains_key(topic));
+        // First: the table would stay as large as it once was.
+        past.count_max = self.count_max.saturating_sub(self.known.len());
+        past.keep_within_bound();
+        self.known.extend(past.known);
         self.base = past.base;
-        self.keep_within_bound();
     }
 
     fn put(&mut self, topic: u64, trace: Trace) {
@@ -142,6 +144,11 @@ impl Floors {
         let last = Position::before(*last);
         self.raise(&last);
     }
+}
+
+/// The fingerprint of a topic. The hash of a value leaves out its type: those of null and of the least key are the same.
+fn fingerprint_of(topic: &Bson) -> u64 {
+    fingerprint((topic.element_type() as u8, topic))
 }
 
 fn fingerprint(value: impl std::hash::Hash) -> u64 {
@@ -223,6 +230,59 @@ mod tests {
         }
         assert!(is_level(&floors, 1, &at(21, "")));
         assert!(!is_level(&floors, 2, &at(21, "")));
+    }
+
+    #[test]
+    fn values_of_different_types_are_different_topics() {
+        let topics = [
+            Bson::Null,
+            Bson::Undefined,
+            Bson::MinKey,
+            Bson::MaxKey,
+            Bson::String("1".to_owned()),
+            Bson::Symbol("1".to_owned()),
+            Bson::JavaScriptCode("1".to_owned()),
+            Bson::Int64(1),
+            Bson::DateTime(bson::DateTime::from_millis(1)),
+        ];
+        let fingerprints: std::collections::HashSet<_> =
+            topics.iter().map(fingerprint_of).collect();
+        assert_eq!(fingerprints.len(), topics.len());
+    }
+
+    #[test]
+    fn two_full_tables_become_one_that_is_no_larger() {
+        let count_max = 100;
+        let full = |first: u32| {
+            let mut floors = Floors::new(before(first), count_max);
+            for number in first..first + 100 {
+                floors.remember(&topic(number.into()), Floor::At(at(number, "01")));
+            }
+            assert_eq!(floors.len(), count_max);
+            floors
+        };
+        let (past, mut floors) = (full(1_000), full(2_000));
+        let capacity = floors.known.capacity();
+        floors.extend_back(past);
+        assert_eq!(
+            (floors.len(), floors.known.capacity()),
+            (count_max, capacity)
+        );
+        assert!(is_level(&floors, 2_000, &at(2_000, "01")));
+        assert!(!is_level(&floors, 1_099, &at(1_098, "")), "it is forgotten");
+
+        let mut some = Floors::new(before(2_000), count_max);
+        for number in 2_000..2_060_u32 {
+            some.remember(&topic(number.into()), Floor::At(at(number, "01")));
+        }
+        some.extend_back(full(1_000));
+        assert_eq!(some.len(), count_max);
+        assert!(is_level(&some, 1_099, &at(1_099, "01")));
+        assert!(is_level(&some, 7, &at(1_060, "")));
+        assert!(
+            !is_level(&some, 1_059, &at(1_058, "")),
+            "the oldest are forgotten"
+        );
     }
 
     #[test]

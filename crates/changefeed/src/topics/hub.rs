@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::change::ChangeEvent;
 use crate::position::{Position, first_after};
+use crate::server_clock::ServerClock;
 use crate::stream::{self, Content, LossPause, Pace, RawEvent, Signal, Start};
 use crate::{
     CursorError, Error, FromDocument, HubMetrics, HubSettings, ResumeToken, Source, Subscription,
@@ -19,7 +20,7 @@ use crate::{
 use super::catch_up::CatchUps;
 use super::cursor::Codec;
 use super::level::Level;
-use super::look_back::look_back;
+use super::look_back::{Waiting, look_back};
 use super::ring::lock;
 use super::rings::Rings;
 use super::topic_of::{TopicField, Topics, topics_of};
@@ -32,6 +33,8 @@ const RESTART_PAUSE: Duration = Duration::from_millis(500);
 const LAG_INTERVAL: Duration = Duration::from_millis(250);
 /// A stream that gives no sign of life for this long is interrupted: it gives several a second.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
+/// How often the server is asked for its time.
+const CLOCK_INTERVAL: Duration = Duration::from_secs(10);
 /// A cursor that is this far ahead of the present is not from the future. The parts of a cluster hear of its time at
 /// different moments (a router of a sharded cluster, a primary that is cut off), and a subscriber that is let in
 /// too early waits no longer than this.
@@ -65,7 +68,7 @@ pub(crate) struct Shared<T> {
     answers: watch::Sender<bool>,
     tasks: TaskTracker,
     pub stop: CancellationToken,
-    /// Cancelled when the past was looked through, or will not be.
+    /// Cancelled when the past was looked through, or will not be, or is not waited for any more.
     pub looked_back: CancellationToken,
 }
 
@@ -84,6 +87,7 @@ impl<T: FromDocument> Hub<T> {
     ) -> Result<Self, Error> {
         source.enable_images().await?;
         let codec = Codec::load(&source).await?;
+        let clock = ServerClock::read(source.database()).await?;
         let started = source.now().await?;
         // Whole seconds, rounded up.
         let before =
@@ -104,20 +108,27 @@ impl<T: FromDocument> Hub<T> {
             started,
             heard: Mutex::new(Instant::now()),
             answers: watch::Sender::new(true),
-            level: Level::now(),
+            level: Level::new(clock.clone()),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             looked_back: CancellationToken::new(),
         });
         let ended = CancellationToken::new();
+        let following_ended = ended.clone();
+        // Not one of the hub's tasks: nobody who stops the hub waits for the server's answer.
+        let database = shared.source.database().clone();
+        tokio::spawn(clock.keep(database, CLOCK_INTERVAL, ended.clone()));
         shared.tasks.spawn(keep_lag(shared.clone(), ended.clone()));
         let following = follow(shared.clone(), start);
         shared.tasks.spawn(async move {
             let _ended = ended.drop_guard();
             following.await;
         });
+        let waiting = Waiting::begin(&shared.settings, shared.looked_back.clone());
         let looking_back = look_back(shared.clone(), start);
-        shared.tasks.spawn(looking_back);
+        shared
+            .tasks
+            .spawn(waiting.watch(looking_back, following_ended));
         shared.tasks.close();
         let stop_on_drop = Arc::new(shared.stop.clone().drop_guard());
         Ok(Self {

@@ -5,28 +5,57 @@ use std::time::Duration;
 
 use bson::DateTime;
 
-/// A point in time on the wall clock that only moves on.
+use crate::server_clock::ServerClock;
+
+/// A point in time on the server's clock that only moves on: changes tell the server's time.
 #[derive(Debug)]
-pub(crate) struct Level(AtomicI64);
+pub(crate) struct Level {
+    clock: ServerClock,
+    at: AtomicI64,
+}
 
 impl Level {
-    pub fn now() -> Self {
-        Self(AtomicI64::new(DateTime::now().timestamp_millis()))
+    /// Everything up to now is there.
+    pub fn new(clock: ServerClock) -> Self {
+        let at = AtomicI64::new(clock.now().timestamp_millis());
+        Self { clock, at }
     }
 
     /// Everything up to now is there.
     pub fn reach_now(&self) {
-        self.reach(DateTime::now());
+        self.reach(self.clock.now());
     }
 
     /// Everything up to this time is there.
     pub fn reach(&self, time: DateTime) {
-        self.0.fetch_max(time.timestamp_millis(), Ordering::Relaxed);
+        self.at
+            .fetch_max(time.timestamp_millis(), Ordering::Relaxed);
     }
 
     /// How long ago the last such time was.
     pub fn behind(&self) -> Duration {
-        let behind = DateTime::now().timestamp_millis() - self.0.load(Ordering::Relaxed);
-        Duration::from_millis(u64::try_from(behind).unwrap_or_default())
+        let at = DateTime::from_millis(self.at.load(Ordering::Relaxed));
+        self.clock.since(at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Longer than a test takes.
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn the_lag_is_by_the_servers_clock_alone() {
+        let hour = 3_600_000;
+        let server = DateTime::now().timestamp_millis() - 10 * hour;
+        let level = Level::new(ServerClock::at(DateTime::from_millis(server)));
+        assert!(level.behind() < HOUR);
+        // A change of the server's future, and then of its past.
+        level.reach(DateTime::from_millis(server + hour));
+        assert_eq!(level.behind(), Duration::ZERO);
+        level.reach(DateTime::from_millis(server - hour));
+        assert_eq!(level.behind(), Duration::ZERO, "it only moves on");
     }
 }

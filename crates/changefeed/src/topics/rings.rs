@@ -84,9 +84,15 @@ impl<T: FromDocument> Rings<T> {
     /// Appends a change of an unknown topic to every ring. Topics without a ring have to look it up.
     pub fn push_to_all(&self, event: &RawDocumentBuf, token: &ResumeToken, position: &Position) {
         let mut state = lock(&self.state);
-        let topics: Vec<Arc<Topic<T>>> = state.topics.values().cloned().collect();
-        for topic in topics {
+        let keys: Vec<Bson> = state.topics.keys().cloned().collect();
+        for key in keys {
+            // An unused ring may have given way to those before.
+            let Some(topic) = state.topics.get(&key).cloned() else {
+                continue;
+            };
             self.push_to(&mut state, &topic, event, token, position);
+            // Now: each ring has a copy, and there may be thousands of rings.
+            state.make_room(&self.settings);
         }
         state.floors.raise(position);
         self.move_head(state, token, position);

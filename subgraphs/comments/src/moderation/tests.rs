@@ -81,3 +81,28 @@ async fn the_server_reads_the_same_documents() {
     }
     assert!((10..documents.len() - 10).contains(&read), "{read}");
 }
+
+/// What a feed holds of entries is bounded by what it counts.
+#[test]
+fn an_entry_holds_no_more_of_the_heap_than_is_counted() {
+    /// What the allocator adds to an allocation.
+    const ALLOCATION: usize = 16;
+    let id = ObjectId::new();
+    for text in ["", "x", "a longer text"] {
+        let report = doc! { "by": text, "reason": text, "at": bson::DateTime::now() };
+        let entry = doc! {
+            "_id": id, "postId": id, "state": "VISIBLE",
+            "reports": vec![report; REPORTS_MAX], "reporters": vec![text; REPORTERS_MAX],
+        };
+        let document = RawDocumentBuf::try_from(&entry).expect("a document");
+        let read = ModerationEntry::from_document(&document).expect("an entry");
+        let reported = read.reports.iter().flat_map(|it| [&it.by, &it.reason]);
+        let texts = reported.chain(&read.reporters);
+        let texts: usize = texts.map(|text| text.capacity() + ALLOCATION).sum();
+        let lists = read.reports.capacity() * size_of::<Report>()
+            + read.reporters.capacity() * size_of::<String>();
+        let (held, bytes) = (texts + lists, document.as_bytes().len());
+        let counted = bytes * ModerationEntry::HEAP_PER_BYTE;
+        assert!(held <= counted, "{held} of {counted}, {bytes} bytes");
+    }
+}

@@ -75,9 +75,10 @@ impl Attempt<Collections> for InsertOnce {
             // Left of a comment that was deleted without its reports.
             collections.remove_entry(id, session).await?;
         }
-        let keyed = KeyedComment::new(&self.comment, &self.idempotency);
-        collections.insert(&self.comment, &keyed, session).await?;
-        Ok(Some(self.comment.clone()))
+        let comment = self.comment.clone().created_now();
+        let keyed = KeyedComment::new(&comment, &self.idempotency);
+        collections.insert(&comment, &keyed, session).await?;
+        Ok(Some(comment))
     }
 }
 

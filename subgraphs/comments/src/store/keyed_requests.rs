@@ -187,14 +187,14 @@ impl Collections {
         began: Instant,
         session: &mut ClientSession,
     ) -> Result<Written<Comment>, Error> {
-        let keyed = KeyedComment::new(&once.comment, &once.idempotency);
-        let insert = self.insert_of_key(&once.comment, &keyed, session);
+        let comment = once.comment.clone().created_now();
+        let keyed = KeyedComment::new(&comment, &once.idempotency);
+        let insert = self.insert_of_key(&comment, &keyed, session);
         if let Err(error) = insert.await {
             once.may_be_inserted = !is_refusal(&error);
             // No overload: that would say that nothing was written.
             return Err(Error::Database(error));
         }
-        let comment = once.comment.clone();
         if began.elapsed() < ALONE_FOR {
             return Ok(Written::in_session(comment, session));
         }
