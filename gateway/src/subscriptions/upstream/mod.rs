@@ -333,7 +333,7 @@ impl Upstreams {
 
 /// The key by which a subscription's address is chosen, whatever its cursor and whoever asks.
 fn key_of(operation: &UpstreamOperation<'_>) -> u64 {
-    placement::key(operation.operation, &operation.variables_without_cursor)
+    placement::key(operation.without_cursor, &operation.variables_without_cursor)
 }
 
 /// Whether another attempt would get the same HTTP status. The statuses of servers and proxies that
@@ -389,4 +389,31 @@ fn errors_response(errors: &[u8]) -> Bytes {
     [b"{\"data\":null,\"errors\":", errors, b"}"]
         .concat()
         .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        coerce::Variables,
+        prepare::{UpstreamSubscription, resume::Resume},
+        subscriptions::resume,
+    };
+
+    #[test]
+    fn the_place_of_a_subscription_is_the_same_after_any_cursor() {
+        let resume = Resume {
+            first: "subscription { a { cursor } }".to_owned(),
+            resumed: "subscription($after: String) { a(after: $after) { cursor } }".to_owned(),
+            cursor_variable: "after".to_owned(),
+            field_key: "a".to_owned(),
+            cursor_keys: Vec::new(),
+            begin: None,
+        };
+        let upstream = UpstreamSubscription::for_tests(&resume.first.clone(), Some(resume));
+        let variables = Variables::default();
+        let key = |cursor| key_of(&resume::operation(&upstream, &variables, cursor));
+        assert_eq!(key(None), key(Some("c1")));
+        assert_eq!(key(Some("c1")), key(Some("c2")));
+    }
 }
