@@ -243,6 +243,7 @@ async fn a_request_finds_one_of_many_that_is_up() {
     urls.dedup();
     urls.push(news.server.url());
     let gateway = gateway(&urls, &["--subgraph-requests-running-max=8"]).await;
+    assert_eq!(gateway.query("{ greeting }").await, hello());
     eventually("only one is left", || async {
         let answer = gateway.query("{ greeting }").await;
         let down = report(&gateway).await;
