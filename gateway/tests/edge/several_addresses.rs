@@ -273,7 +273,7 @@ async fn names_stand_for_their_addresses() {
 #[tokio::test]
 async fn a_name_that_stands_for_nothing_fails_its_own_requests_only() {
     let nowhere = "http://nowhere.invalid:4001/graphql".to_owned();
-    let alone = gateway(&[nowhere.clone()], &["--development"]).await;
+    let alone = gateway(std::slice::from_ref(&nowhere), &["--development"]).await;
     let answer = alone.query("{ greeting }").await;
     assert_eq!(code(&answer), "SUBREQUEST_HTTP_ERROR");
     let message = answer["errors"][0]["message"].as_str().expect("text");
