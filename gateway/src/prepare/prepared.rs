@@ -101,6 +101,20 @@ pub struct UpstreamSubscription {
 }
 
 impl UpstreamSubscription {
+    /// One without variables.
+    #[cfg(test)]
+    pub(crate) fn for_tests(operation: &str, resume: Option<Resume>) -> Self {
+        Self {
+            subgraph: SubgraphIndex(0),
+            operation: operation.to_owned(),
+            normal_form: operation.into(),
+            depends_on_viewer: false,
+            resume,
+            variables: Vec::new(),
+            all_variables: Vec::new(),
+        }
+    }
+
     /// The variables that the subgraph's operation uses, as a JSON object.
     pub fn variables(&self, variables: &Variables) -> Bytes {
         object(&self.variables, variables)

@@ -6,13 +6,13 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
 use super::{
     FetchError, Tls,
     address_list::ADDRESSES_MAX,
-    instance::{Instance, Outcome, Rank, Verdict},
+    instance::{Instance, Outcome, Rank, Turn, Verdict},
     names::Names,
     origin::Origin,
     pool::Pool,
@@ -20,13 +20,16 @@ use super::{
 };
 use crate::{config::SubgraphSettings, metrics::SubgraphMetrics};
 
+/// An address that is missing from the answers for its name is forgotten after so many intervals of resolving.
+const ABSENCES_MAX: u32 = 6;
+
 /// The addresses of one subgraph.
 pub(crate) struct Balancer {
     pub(super) subgraph: String,
     pub(super) origins: Vec<Arc<Origin>>,
     known: RwLock<Arc<[Arc<Instance>]>>,
-    /// Held while `known` is replaced.
-    replacing: Mutex<()>,
+    /// Held while `known` is replaced, and while it is decided whether enough addresses are up.
+    changing: Mutex<()>,
     pub(super) names: Names,
     pub(super) settings: SubgraphSettings,
     tls: Tls,
@@ -46,7 +49,7 @@ impl Balancer {
             names: Names::new(&origins, settings),
             origins: origins.into_iter().map(Arc::new).collect(),
             known: RwLock::new(Arc::new([])),
-            replacing: Mutex::default(),
+            changing: Mutex::default(),
             settings: settings.clone(),
             tls: tls.clone(),
             metrics: metrics.clone(),
@@ -92,37 +95,48 @@ impl Balancer {
         chosen.map(|it| (rank, Arc::clone(it)))
     }
 
-    /// Takes the outcome of a request at an address into account.
+    /// Takes the outcome of an attempt at an address into account.
     pub(crate) fn report(
         self: &Arc<Self>,
         instance: &Arc<Instance>,
         outcome: Outcome,
-        was_down: bool,
+        began: Turn,
     ) {
-        match instance.heed(outcome, was_down) {
+        match instance.heed(outcome, began) {
             Verdict::Stay => {}
-            Verdict::Restore => self.restore(instance),
-            Verdict::Eject => self.eject(instance, outcome),
+            Verdict::Restore => self.restore(instance, began),
+            Verdict::Eject => self.eject(instance, outcome, began),
             Verdict::EjectIfOthers => {
+                let _changing = self.lock();
                 let known = self.known();
                 let down = known.iter().filter(|it| it.is_down()).count();
                 // The same request may fail everywhere: half of all stay.
                 if down < known.len() / 2 {
-                    self.eject(instance, outcome);
+                    self.eject(instance, outcome, began);
                 }
             }
         }
     }
 
-    fn eject(self: &Arc<Self>, instance: &Arc<Instance>, outcome: Outcome) {
-        if self.known().len() < 2 || !instance.eject() {
+    /// Probes an address that has not answered for some time, and ejects it if it hangs.
+    pub(crate) fn suspect(self: &Arc<Self>, instance: &Arc<Instance>) {
+        if self.known().len() > 1 && instance.begin_suspicion() {
+            let (balancer, instance) = (Arc::downgrade(self), Arc::downgrade(instance));
+            tokio::spawn(probe::once(balancer, instance));
+        }
+    }
+
+    fn eject(self: &Arc<Self>, instance: &Arc<Instance>, outcome: Outcome, began: Turn) {
+        if self.known().len() < 2 || !instance.eject(began) {
             return;
         }
+        share_idle(&self.known());
         tracing::warn!(
             subgraph = self.subgraph,
             address = &**instance.label(),
             reason = match outcome {
                 Outcome::Unreachable => "it cannot be connected to",
+                Outcome::Hung => "it does not answer",
                 _ => "its answers fail",
             },
             "an address of a subgraph is down, others get its requests until it answers a probe"
@@ -133,8 +147,9 @@ impl Balancer {
         tokio::spawn(probe::run(Arc::downgrade(self), Arc::downgrade(instance)));
     }
 
-    pub(super) fn restore(&self, instance: &Instance) {
-        if instance.restore() {
+    pub(super) fn restore(&self, instance: &Instance, began: Turn) {
+        if instance.restore(began) {
+            share_idle(&self.known());
             tracing::info!(
                 subgraph = self.subgraph,
                 address = &**instance.label(),
@@ -150,12 +165,10 @@ impl Balancer {
         (down.map(|it| Arc::clone(it.label())).collect(), known.len())
     }
 
-    /// Replaces the addresses that one origin stands for. Those that stay keep their connections.
+    /// Replaces the addresses that one origin stands for. Those that stay keep their connections. An answer may have only
+    /// some of the addresses, other ones each time: those that it lacks stay for a while, and others are preferred.
     pub(super) fn set_addresses(&self, origin: usize, addresses: &[SocketAddr]) {
-        let _replacing = self
-            .replacing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _changing = self.lock();
         let known = self.known();
         let own = &self.origins[origin];
         let mut next: Vec<Arc<Instance>> = Vec::with_capacity(known.len() + addresses.len());
@@ -176,11 +189,19 @@ impl Balancer {
             // The resolver sorts by preference: the first one's family can be reached.
             let is_reserve = address.is_ipv4() != addresses[0].is_ipv4();
             instance.set_reserve(is_reserve);
+            instance.set_absent(false);
             next.push(instance);
         }
-        for instance in &next {
-            instance.pool.is_one_of(next.len());
+        let absent_max = self.settings.resolve_interval * ABSENCES_MAX;
+        for absent in known.iter().filter(|it| Arc::ptr_eq(&it.origin, own)) {
+            if !addresses.contains(&absent.address)
+                && next.len() < ADDRESSES_MAX
+                && absent.set_absent(true) < absent_max
+            {
+                next.push(Arc::clone(absent));
+            }
         }
+        share_idle(&next);
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         let old = std::mem::replace(&mut *known, next.into());
         drop(known);
@@ -200,8 +221,15 @@ impl Balancer {
             &self.settings,
             &self.tls,
         );
-        let metrics = self.metrics.address(&self.subgraph, &label);
+        let metrics = Arc::new(self.metrics.address(&self.subgraph, &label));
         Instance::new(Arc::clone(origin), address, &label, pool, metrics)
+    }
+
+    /// Whether the answers for its name lack an address that is up: what runs there may stay.
+    pub(crate) fn is_missing_from_answers(&self, label: &Arc<str>) -> bool {
+        let known = self.known();
+        let own = known.iter().find(|it| it.label() == label);
+        own.is_some_and(|it| it.is_absent() && !it.is_down())
     }
 
     /// Whether it still is one of the subgraph's addresses.
@@ -209,9 +237,21 @@ impl Balancer {
         self.known().iter().any(|it| Arc::ptr_eq(it, instance))
     }
 
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Why there is no address to connect to.
     pub(crate) fn nowhere(&self) -> FetchError {
         FetchError::connect(self.names.failure())
+    }
+}
+
+/// Those that are up share the largest number of idle connections.
+fn share_idle(known: &[Arc<Instance>]) {
+    let up = known.iter().filter(|it| !it.is_down()).count();
+    for instance in known {
+        instance.pool.is_one_of(up);
     }
 }
 

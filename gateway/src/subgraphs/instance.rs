@@ -3,14 +3,16 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{
             AtomicBool, AtomicU32, AtomicU64,
             Ordering::{Relaxed, SeqCst},
         },
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
+
+use rustix::io::Errno;
 
 use super::{FetchError, origin::Origin, pending_requests::now, pool::Pool};
 use crate::metrics::AddressMetrics;
@@ -36,8 +38,13 @@ pub(crate) struct Instance {
     /// Identifies it among the subgraph's addresses, in every gateway; safe to show.
     label: Arc<str>,
     pub(super) pool: Pool,
-    is_down: AtomicBool,
+    /// How often it was found to be down or up again: odd while it is down.
+    turns: AtomicU64,
     is_probed: AtomicBool,
+    /// Whether a probe finds out now whether it hangs.
+    is_suspected: AtomicBool,
+    /// Since when its name does not stand for it any more.
+    absent_since: Mutex<Option<Instant>>,
     /// In milliseconds as [`now`]; 0 if it has never been down.
     restored_at: AtomicU64,
     /// The mean pause before the first probe after the last ejection, in milliseconds.
@@ -51,14 +58,14 @@ pub(crate) struct Instance {
     has_kept: AtomicBool,
     /// In milliseconds as [`now`]; 0 if it does not leave.
     leaving_until: AtomicU64,
-    metrics: AddressMetrics,
+    metrics: Arc<AddressMetrics>,
 }
 
 /// How well an address suits a new request, the best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Rank {
     Up,
-    /// It closes its connections: it is probably about to stop.
+    /// It closes its connections, or its name does not stand for it any more: it is probably about to stop.
     Leaving,
     /// Of the other address family of a name.
     Reserve,
@@ -72,15 +79,49 @@ pub(crate) enum Outcome {
         status: u16,
         is_kept: bool,
     },
-    /// It says nothing about the address: a kept connection was closed, or the answer was too large.
+    /// It has accepted a subscription.
+    Accepted,
+    /// It says nothing about the address: a kept connection was closed, the answer was too large, or this process lacks
+    /// something.
     Unknown,
     /// No connection could be opened.
     Unreachable,
     /// There was no whole answer.
     Failed,
+    /// It answered neither a request nor a probe.
+    Hung,
+}
+
+/// When an attempt began: what an address did before it was down, or down and up again, says nothing about now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Turn(u64);
+
+impl Turn {
+    /// Whether the attempt was made although the address was down.
+    pub(super) fn was_down(self) -> bool {
+        self.0 % 2 == 1
+    }
 }
 
 impl Outcome {
+    /// The outcome of an attempt to connect.
+    pub(crate) fn of_connecting(error: &FetchError) -> Self {
+        match error {
+            FetchError::Connect(error) => {
+                match error.raw_os_error().map(Errno::from_raw_os_error) {
+                    // There is no file or memory left here.
+                    Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+                        Self::Unknown
+                    }
+                    // All local ports may be in use; or there is no such network here at all.
+                    Some(Errno::ADDRNOTAVAIL) => Self::Failed,
+                    _ => Self::Unreachable,
+                }
+            }
+            _ => Self::Unreachable,
+        }
+    }
+
     pub(super) fn of_error(error: &FetchError, was_used: bool) -> Self {
         match error {
             FetchError::ClosedBeforeRequest => Self::Unknown,
@@ -118,7 +159,7 @@ impl Instance {
         address: SocketAddr,
         label: &str,
         pool: Pool,
-        metrics: AddressMetrics,
+        metrics: Arc<AddressMetrics>,
     ) -> Self {
         metrics.up.set(1);
         Self {
@@ -126,8 +167,10 @@ impl Instance {
             address,
             label: label.into(),
             pool,
-            is_down: AtomicBool::new(false),
+            turns: AtomicU64::new(0),
             is_probed: AtomicBool::new(false),
+            is_suspected: AtomicBool::new(false),
+            absent_since: Mutex::default(),
             restored_at: AtomicU64::new(0),
             probe_pause_ms: AtomicU64::new(0),
             is_reserve: AtomicBool::new(false),
@@ -152,7 +195,7 @@ impl Instance {
         self.address
     }
 
-    pub(crate) fn metrics(&self) -> &AddressMetrics {
+    pub(crate) fn metrics(&self) -> &Arc<AddressMetrics> {
         &self.metrics
     }
 
@@ -166,8 +209,40 @@ impl Instance {
         Running(self)
     }
 
+    /// For an attempt that begins now.
+    pub(crate) fn turn(&self) -> Turn {
+        Turn(self.turns.load(SeqCst))
+    }
+
     pub(super) fn is_down(&self) -> bool {
-        self.is_down.load(Relaxed)
+        self.turn().was_down()
+    }
+
+    /// Notes whether its name stands for it. Returns for how long it does not.
+    pub(super) fn set_absent(&self, is_absent: bool) -> Duration {
+        let since = self.absent_since.lock();
+        let mut since = since.unwrap_or_else(PoisonError::into_inner);
+        match is_absent {
+            true => since.get_or_insert_with(Instant::now).elapsed(),
+            false => {
+                *since = None;
+                Duration::ZERO
+            }
+        }
+    }
+
+    pub(super) fn is_absent(&self) -> bool {
+        let since = self.absent_since.lock();
+        since.unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Whether the caller has to find out whether it hangs, and to call [`Self::end_suspicion`].
+    pub(super) fn begin_suspicion(&self) -> bool {
+        !self.is_down() && !self.is_suspected.swap(true, SeqCst)
+    }
+
+    pub(super) fn end_suspicion(&self) {
+        self.is_suspected.store(false, SeqCst);
     }
 
     pub(super) fn set_reserve(&self, is_reserve: bool) {
@@ -181,6 +256,9 @@ impl Instance {
         if self.is_reserve.load(Relaxed) {
             return Rank::Reserve;
         }
+        if self.is_absent() {
+            return Rank::Leaving;
+        }
         match self.leaving_until.load(Relaxed) {
             0 => Rank::Up,
             until if now() < until => Rank::Leaving,
@@ -188,11 +266,15 @@ impl Instance {
         }
     }
 
-    /// Takes an outcome into account. `was_down` tells whether the request was sent although the address was down.
-    pub(super) fn heed(&self, outcome: Outcome, was_down: bool) -> Verdict {
+    /// Takes the outcome of an attempt into account.
+    pub(super) fn heed(&self, outcome: Outcome, began: Turn) -> Verdict {
+        if began != self.turn() {
+            return Verdict::Stay;
+        }
         match outcome {
             Outcome::Unknown => Verdict::Stay,
             Outcome::Unreachable => Verdict::Eject,
+            Outcome::Hung => Verdict::EjectIfOthers,
             // Only these come from what stands before a server that is down.
             Outcome::Failed
             | Outcome::Answered {
@@ -202,14 +284,18 @@ impl Instance {
                 _ => Verdict::Stay,
             },
             Outcome::Answered { is_kept, .. } => {
-                reset(&self.failures);
                 self.heed_close(!is_kept);
-                // An answer to an earlier request says nothing about now.
-                match was_down {
-                    true => Verdict::Restore,
-                    false => Verdict::Stay,
-                }
+                self.heed_success(began)
             }
+            Outcome::Accepted => self.heed_success(began),
+        }
+    }
+
+    fn heed_success(&self, began: Turn) -> Verdict {
+        reset(&self.failures);
+        match began.was_down() {
+            true => Verdict::Restore,
+            false => Verdict::Stay,
         }
     }
 
@@ -232,9 +318,9 @@ impl Instance {
         }
     }
 
-    /// Marks it as down. Returns false if it was.
-    pub(super) fn eject(&self) -> bool {
-        if self.is_down.swap(true, Relaxed) {
+    /// Marks it as down after an attempt that began at `began`. Returns false if it was down since.
+    pub(super) fn eject(&self, began: Turn) -> bool {
+        if began.was_down() || !self.turn_after(began) {
             return false;
         }
         self.metrics.up.set(0);
@@ -265,17 +351,27 @@ impl Instance {
         !self.begin_probes()
     }
 
-    /// Marks it as up. Returns false if it was.
-    pub(super) fn restore(&self) -> bool {
+    /// Marks it as up after an attempt that began at `began`. Returns false if it was up since.
+    pub(super) fn restore(&self, began: Turn) -> bool {
+        if !began.was_down() {
+            return false;
+        }
         reset(&self.failures);
         reset(&self.closes);
         self.leaving_until.store(0, Relaxed);
-        if !self.is_down.swap(false, Relaxed) {
+        if !self.turn_after(began) {
             return false;
         }
         self.metrics.up.set(1);
         self.restored_at.store(now(), Relaxed);
         true
+    }
+
+    fn turn_after(&self, turn: Turn) -> bool {
+        let next = self
+            .turns
+            .compare_exchange(turn.0, turn.0 + 1, SeqCst, SeqCst);
+        next.is_ok()
     }
 }
 
@@ -304,7 +400,7 @@ mod tests {
         let pool = Pool::new(endpoint.clone(), Some(address), &settings, &tls);
         let metrics = SubgraphMetrics::default().address("posts", "127.0.0.1:4001");
         let origin = Arc::new(Origin::new(endpoint, &Signer::default()));
-        Instance::new(origin, address, "127.0.0.1:4001", pool, metrics)
+        Instance::new(origin, address, "127.0.0.1:4001", pool, Arc::new(metrics))
     }
 
     fn answered(status: u16, is_kept: bool) -> Outcome {
@@ -315,17 +411,17 @@ mod tests {
     fn one_that_closes_its_connections_is_avoided_if_it_has_kept_some_before() {
         let always_closes = instance();
         for _ in 0..10 {
-            always_closes.heed(answered(200, false), false);
+            always_closes.heed(answered(200, false), always_closes.turn());
         }
         assert_eq!(always_closes.rank(), Rank::Up);
         let stops = instance();
-        stops.heed(answered(200, true), false);
+        stops.heed(answered(200, true), stops.turn());
         // One alone may have served as many requests as its server allows.
-        stops.heed(answered(200, false), false);
+        stops.heed(answered(200, false), stops.turn());
         assert_eq!(stops.rank(), Rank::Up);
-        stops.heed(answered(200, false), false);
+        stops.heed(answered(200, false), stops.turn());
         assert_eq!(stops.rank(), Rank::Leaving);
-        stops.heed(answered(200, true), false);
+        stops.heed(answered(200, true), stops.turn());
         assert_eq!(stops.rank(), Rank::Up);
     }
 
@@ -334,31 +430,63 @@ mod tests {
         let instance = instance();
         for _ in 0..3 {
             for _ in 1..FAILURES_MAX {
-                assert_eq!(instance.heed(Outcome::Failed, false), Verdict::Stay);
+                assert_eq!(
+                    instance.heed(Outcome::Failed, instance.turn()),
+                    Verdict::Stay
+                );
             }
-            assert_eq!(instance.heed(Outcome::Unknown, false), Verdict::Stay);
+            assert_eq!(
+                instance.heed(Outcome::Unknown, instance.turn()),
+                Verdict::Stay
+            );
             // 500 is an answer: the resolver of one field may fail so.
-            assert_eq!(instance.heed(answered(500, true), false), Verdict::Stay);
+            assert_eq!(
+                instance.heed(answered(500, true), instance.turn()),
+                Verdict::Stay
+            );
         }
         for _ in 1..FAILURES_MAX {
-            assert_eq!(instance.heed(answered(503, true), false), Verdict::Stay);
+            assert_eq!(
+                instance.heed(answered(503, true), instance.turn()),
+                Verdict::Stay
+            );
         }
         assert_eq!(
-            instance.heed(Outcome::Failed, false),
+            instance.heed(Outcome::Failed, instance.turn()),
             Verdict::EjectIfOthers
         );
     }
 
     #[test]
-    fn an_answer_to_an_earlier_request_restores_nothing() {
+    fn an_attempt_that_began_earlier_says_nothing_about_now() {
         let instance = instance();
-        assert_eq!(instance.heed(Outcome::Unreachable, false), Verdict::Eject);
-        assert!(instance.eject() && !instance.eject());
+        let up = instance.turn();
+        assert_eq!(instance.heed(Outcome::Unreachable, up), Verdict::Eject);
+        assert!(instance.eject(up) && !instance.eject(up));
         assert_eq!(instance.rank(), Rank::Down);
-        assert_eq!(instance.heed(answered(200, true), false), Verdict::Stay);
-        assert_eq!(instance.heed(answered(200, true), true), Verdict::Restore);
-        assert!(instance.restore() && !instance.restore());
+        assert_eq!(instance.heed(answered(200, true), up), Verdict::Stay);
+        let down = instance.turn();
+        assert_eq!(instance.heed(answered(200, true), down), Verdict::Restore);
+        assert!(instance.restore(down) && !instance.restore(down));
         assert_eq!(instance.rank(), Rank::Up);
+        for earlier in [up, down] {
+            for _ in 0..FAILURES_MAX {
+                assert_eq!(instance.heed(Outcome::Failed, earlier), Verdict::Stay);
+            }
+            assert_eq!(instance.heed(Outcome::Unreachable, earlier), Verdict::Stay);
+            assert!(!instance.eject(earlier));
+        }
+    }
+
+    #[test]
+    fn what_this_process_lacks_is_no_failure_of_an_address() {
+        let outcome = |errno: Errno| {
+            let error = std::io::Error::from_raw_os_error(errno.raw_os_error());
+            Outcome::of_connecting(&FetchError::connect(error))
+        };
+        assert_eq!(outcome(Errno::MFILE), Outcome::Unknown);
+        assert_eq!(outcome(Errno::ADDRNOTAVAIL), Outcome::Failed);
+        assert_eq!(outcome(Errno::CONNREFUSED), Outcome::Unreachable);
     }
 
     #[test]
@@ -366,9 +494,9 @@ mod tests {
         let instance = instance();
         let pauses = [100, 200, 400, 800, 1_600, 3_200, 6_400, 10_000, 10_000];
         for pause in pauses {
-            assert!(instance.eject());
+            assert!(instance.eject(instance.turn()));
             assert_eq!(instance.probe_pause().as_millis(), pause);
-            instance.restore();
+            instance.restore(instance.turn());
         }
     }
 
@@ -376,10 +504,10 @@ mod tests {
     fn one_task_probes_an_address() {
         let instance = instance();
         assert!(!instance.begin_probes(), "it is up");
-        instance.eject();
+        instance.eject(instance.turn());
         assert!(instance.begin_probes() && !instance.begin_probes());
         assert!(!instance.end_probes(), "it is still down");
-        instance.restore();
+        instance.restore(instance.turn());
         assert!(instance.end_probes());
     }
 }

@@ -41,7 +41,8 @@ pub(crate) use download::download;
 pub(crate) use endpoint::{Endpoint, without_user};
 use http_connection::ResponseLimits;
 pub use in_flight::SharedQuery;
-pub(crate) use instance::{Instance, Outcome};
+use instance::Rank;
+pub(crate) use instance::{Instance, Outcome, Turn};
 use origin::Origin;
 use pending_requests::PendingRequests;
 use places::{Place, Places};
@@ -284,13 +285,27 @@ impl Subgraph {
         self.waiting.unanswered()
     }
 
-    /// Whether it has addresses that are neither among `tried` nor this one.
-    pub(crate) fn has_others(&self, tried: &[Arc<Instance>], instance: &Arc<Instance>) -> bool {
+    /// Whether it has addresses that are up, and neither among `tried` nor this one.
+    pub(crate) fn has_others_up(&self, tried: &[Arc<Instance>], instance: &Arc<Instance>) -> bool {
         let known = self.balancer().map(|balancer| balancer.known());
         let is_other = |other: &Arc<Instance>| {
-            !Arc::ptr_eq(other, instance) && !tried.iter().any(|it| Arc::ptr_eq(it, other))
+            let is_tried = tried.iter().any(|it| Arc::ptr_eq(it, other));
+            !Arc::ptr_eq(other, instance) && !is_tried && !other.is_down()
         };
         known.is_some_and(|known| known.iter().any(is_other))
+    }
+
+    /// Whether it has addresses that are not among `tried`. If none of these is up, its names are resolved before.
+    pub(crate) async fn finds_others(&self, tried: &[Arc<Instance>]) -> bool {
+        let Some(balancer) = self.balancer() else {
+            return false;
+        };
+        let (rank, others) = balancer.candidates(tried);
+        if rank != Rank::Down && !others.is_empty() {
+            return true;
+        }
+        balancer.resolve_after_failure().await;
+        !balancer.candidates(tried).1.is_empty()
     }
 
     /// The balancer of its addresses; `None` if it has one only.

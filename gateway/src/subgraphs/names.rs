@@ -5,13 +5,13 @@
 //! changes nothing.
 
 use std::{
-    io::{Error, ErrorKind},
+    io::{Error, ErrorKind, Result},
+    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use futures_util::{StreamExt, stream::FuturesUnordered};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::{balancer::Balancer, origin::Origin};
 use crate::config::SubgraphSettings;
@@ -21,158 +21,166 @@ const FRESH: Duration = Duration::from_secs(1);
 /// For so long, a request waits for a fresh answer while an older one is known.
 const PATIENCE: Duration = Duration::from_millis(100);
 
+/// The system's resolver cannot be interrupted, and each call has a thread: so many at a time, of all subgraphs and of
+/// earlier supergraphs too.
+static LOOKUPS: Semaphore = Semaphore::const_new(64);
+
 pub(super) struct Names {
-    /// The places of the names among the origins.
-    places: Vec<usize>,
+    all: Mutex<Vec<Name>>,
+    has_any: bool,
     interval: Duration,
-    state: Mutex<State>,
     /// Counts the answers.
     answers: watch::Sender<u64>,
 }
 
-#[derive(Default)]
-struct State {
+/// The name in one origin.
+struct Name {
+    /// Its origin's place.
+    place: usize,
     began: Option<Instant>,
     is_running: bool,
-    /// The last failure, by the place of its name.
-    failures: Vec<(usize, String)>,
+    /// Why the last answer was none.
+    failure: Option<String>,
 }
 
 impl Names {
     pub(super) fn new(origins: &[Origin], settings: &SubgraphSettings) -> Self {
-        let is_name = |(place, origin): (usize, &Origin)| match origin.endpoint.ip() {
+        let name = |(place, origin): (usize, &Origin)| match origin.endpoint.ip() {
             Some(_) => None,
-            None => Some(place),
+            None => Some(Name {
+                place,
+                began: None,
+                is_running: false,
+                failure: None,
+            }),
         };
+        let all: Vec<_> = origins.iter().enumerate().filter_map(name).collect();
         Self {
-            places: origins.iter().enumerate().filter_map(is_name).collect(),
+            has_any: !all.is_empty(),
+            all: Mutex::new(all),
             interval: settings.resolve_interval,
-            state: Mutex::default(),
             answers: watch::Sender::new(0),
         }
     }
 
     /// Why there is no address.
     pub(super) fn failure(&self) -> Error {
-        let state = self.lock();
-        let reason = match state.failures.first() {
-            Some((_, reason)) => reason.clone(),
-            None => "the name has not been resolved in time".to_owned(),
-        };
-        Error::new(ErrorKind::NotFound, reason)
+        let reason = self.lock().iter().find_map(|name| name.failure.clone());
+        let unresolved = || "the name has not been resolved in time".to_owned();
+        Error::new(ErrorKind::NotFound, reason.unwrap_or_else(unresolved))
     }
 
-    /// Whether it is time to resolve what is older than this. Then the caller does it.
-    fn is_due(&self, age: Duration) -> bool {
-        if self.places.is_empty() {
-            return false;
+    /// The names whose last answers are older than this. The caller resolves them.
+    fn due(&self, age: Duration) -> Vec<usize> {
+        let mut due = Vec::new();
+        if !self.has_any {
+            return due;
         }
-        let mut state = self.lock();
-        let is_due = state.began.is_none_or(|began| began.elapsed() >= age);
-        if !is_due || state.is_running {
-            return false;
+        for name in self.lock().iter_mut().filter(|name| !name.is_running) {
+            if name.began.is_none_or(|began| began.elapsed() >= age) {
+                name.began = Some(Instant::now());
+                name.is_running = true;
+                due.push(name.place);
+            }
         }
-        state.began = Some(Instant::now());
-        state.is_running = true;
-        true
+        due
     }
 
     fn is_running(&self) -> bool {
-        self.lock().is_running
+        self.lock().iter().any(|name| name.is_running)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Vec<Name>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Balancer {
-    /// Resolves the names in the background, if the last answers are old.
+    /// Resolves the names in the background whose last answers are old.
     pub(super) fn keep_resolved(self: &Arc<Self>) {
-        if self.names.is_due(self.names.interval) {
-            self.start_resolving();
-        }
+        self.resolve(self.names.interval);
     }
 
-    /// Resolves the names if it is time, and waits for a first answer.
+    /// Resolves the names before a subscription is placed, and waits for a first answer.
     pub(crate) async fn get_ready(self: &Arc<Self>) {
-        self.keep_resolved();
-        if self.known().is_empty() {
-            self.until_known(self.settings.connect_timeout).await;
+        match self.known().is_empty() {
+            true => self.until_known(self.settings.connect_timeout).await,
+            false => self.resolve_again().await,
         }
     }
 
     /// Waits until an address is known, or `time_limit` has passed.
     pub(super) async fn until_known(self: &Arc<Self>, time_limit: Duration) {
-        let mut answers = self.names.answers.subscribe();
-        if self.names.is_due(FRESH) {
-            self.start_resolving();
-        }
-        let known = async {
-            while self.known().is_empty() && self.names.is_running() {
-                // The sender lives as long as this.
-                let _ = answers.changed().await;
-            }
-        };
-        // Without an answer, the caller says so.
-        let _ = tokio::time::timeout(time_limit, known).await;
+        self.until_answered(time_limit, || !self.known().is_empty())
+            .await;
     }
 
     /// Resolves the names before a connection is opened. A slow answer is not waited for.
     pub(super) async fn resolve_again(self: &Arc<Self>) {
-        if self.names.places.is_empty() {
+        self.until_answered(PATIENCE, || false).await;
+    }
+
+    /// Resolves the names after no address could be connected to. A slow answer is waited for.
+    pub(crate) async fn resolve_after_failure(self: &Arc<Self>) {
+        self.until_answered(self.settings.connect_timeout, || false)
+            .await;
+    }
+
+    /// Resolves the names whose answers are not fresh, until all are answered, it is enough, or `time_limit` has passed.
+    async fn until_answered(
+        self: &Arc<Self>,
+        time_limit: Duration,
+        is_enough: impl Fn() -> bool + Send,
+    ) {
+        if !self.names.has_any {
             return;
         }
         let mut answers = self.names.answers.subscribe();
-        if self.names.is_due(FRESH) {
-            self.start_resolving();
-        }
-        if self.names.is_running() {
-            let _ = tokio::time::timeout(PATIENCE, answers.changed()).await;
-        }
-    }
-
-    /// One at a time: the system's resolver cannot be interrupted.
-    fn start_resolving(self: &Arc<Self>) {
-        let balancer = Arc::clone(self);
-        tokio::spawn(async move {
-            let running = Running(balancer);
-            let balancer = &running.0;
-            let mut answers: FuturesUnordered<_> = balancer
-                .names
-                .places
-                .iter()
-                .map(|place| async move {
-                    let endpoint = &balancer.origins[*place].endpoint;
-                    (*place, endpoint.resolve().await)
-                })
-                .collect();
-            while let Some((place, answer)) = answers.next().await {
-                balancer.take_answer(place, answer);
+        self.resolve(FRESH);
+        let answered = async {
+            while !is_enough() && self.names.is_running() {
+                // The sender lives as long as this.
+                let _ = answers.changed().await;
             }
-        });
+        };
+        // Without an answer, the last ones stay.
+        let _ = tokio::time::timeout(time_limit, answered).await;
     }
 
-    fn take_answer(&self, place: usize, answer: std::io::Result<Vec<std::net::SocketAddr>>) {
+    fn resolve(self: &Arc<Self>, age: Duration) {
+        for place in self.names.due(age) {
+            let balancer = Arc::clone(self);
+            tokio::spawn(async move {
+                let running = Running(balancer, place);
+                let balancer = &running.0;
+                // It is never closed.
+                let _permit = LOOKUPS.acquire().await;
+                let answer = balancer.origins[place].endpoint.resolve().await;
+                balancer.take_answer(place, answer);
+            });
+        }
+    }
+
+    pub(super) fn take_answer(&self, place: usize, answer: Result<Vec<SocketAddr>>) {
         let reason = match answer {
             Ok(addresses) if !addresses.is_empty() => {
                 self.set_addresses(place, &addresses);
-                self.names.lock().failures.retain(|(it, _)| *it != place);
-                self.names.answers.send_modify(|count| *count += 1);
-                return;
+                None
             }
-            Ok(_) => "it stands for no address".to_owned(),
-            Err(error) => error.to_string(),
+            Ok(_) => Some("it stands for no address".to_owned()),
+            Err(error) => Some(error.to_string()),
         };
         let host = self.origins[place].endpoint.authority();
-        let mut state = self.names.lock();
-        let is_new = !state.failures.iter().any(|(it, _)| *it == place);
-        if is_new {
-            state.failures.push((place, format!("{host}: {reason}")));
-        }
-        drop(state);
-        self.names.answers.send_modify(|count| *count += 1);
-        if is_new {
+        let mut names = self.names.lock();
+        let Some(name) = names.iter_mut().find(|name| name.place == place) else {
+            return;
+        };
+        let before = name.failure.take();
+        name.failure = reason
+            .as_ref()
+            .map(|reason| before.clone().unwrap_or(format!("{host}: {reason}")));
+        drop(names);
+        if let (Some(reason), None) = (reason, before) {
             tracing::warn!(
                 subgraph = self.subgraph,
                 address = host,
@@ -183,12 +191,24 @@ impl Balancer {
     }
 }
 
-/// Ends the resolving, whatever happens.
-struct Running(Arc<Balancer>);
+#[cfg(test)]
+impl Balancer {
+    /// As if the name at this place were being resolved, until it is dropped.
+    pub(super) fn resolving(self: &Arc<Self>, place: usize) -> impl Drop + use<> {
+        assert!(self.names.due(Duration::ZERO).contains(&place));
+        Running(Arc::clone(self), place)
+    }
+}
+
+/// Ends the resolving of the name at this place, whatever happens.
+struct Running(Arc<Balancer>, usize);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.names.lock().is_running = false;
-        self.0.names.answers.send_modify(|count| *count += 1);
+        let names = &self.0.names;
+        for name in names.lock().iter_mut().filter(|it| it.place == self.1) {
+            name.is_running = false;
+        }
+        names.answers.send_modify(|count| *count += 1);
     }
 }

@@ -78,11 +78,6 @@ impl Pool {
         None
     }
 
-    /// Whether there are idle connections, open ones or not.
-    pub fn has_idle(&self) -> bool {
-        !self.lock().is_empty()
-    }
-
     /// Closes all idle connections.
     pub fn clear(&self) {
         let idle = std::mem::take(&mut *self.lock());

@@ -1,11 +1,15 @@
-//! Asks an address that is down whether it is up again.
+//! Asks an address that is down whether it is up again, and one that may hang whether it answers.
 
 use std::{
     sync::{Arc, Weak},
     time::Duration,
 };
 
-use super::{balancer::Balancer, http_connection::ResponseLimits, instance::Instance};
+use super::{
+    balancer::Balancer,
+    http_connection::ResponseLimits,
+    instance::{Instance, Outcome},
+};
 
 /// A query that every GraphQL server answers, without looking at anything.
 const QUERY: &[u8] = br#"{"query":"{__typename}"}"#;
@@ -30,14 +34,27 @@ pub(super) async fn run(balancer: Weak<Balancer>, instance: Weak<Instance>) {
         let (Some(balancer), Some(instance)) = (balancer.upgrade(), instance.upgrade()) else {
             return;
         };
+        let began = instance.turn();
         // A request may have got an answer, when all were down.
         if instance.is_down() && answers(&balancer, &instance).await {
-            balancer.restore(&instance);
+            balancer.restore(&instance, began);
         }
         if !instance.is_down() && instance.end_probes() {
             return;
         }
     }
+}
+
+/// Probes an address that is up and does not answer. It is ejected if it does not answer this, either.
+pub(super) async fn once(balancer: Weak<Balancer>, instance: Weak<Instance>) {
+    let (Some(balancer), Some(instance)) = (balancer.upgrade(), instance.upgrade()) else {
+        return;
+    };
+    let began = instance.turn();
+    if !answers(&balancer, &instance).await {
+        balancer.report(&instance, Outcome::Hung, began);
+    }
+    instance.end_suspicion();
 }
 
 async fn answers(balancer: &Balancer, instance: &Arc<Instance>) -> bool {

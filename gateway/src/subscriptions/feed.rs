@@ -19,7 +19,7 @@ use super::{
     event_ring::EventRing,
     hub::CloseFeed,
     interruption::{self, UpstreamStatus},
-    relocation::{Relocation, Resumption},
+    relocation::{Avoidance, Relocation, Resumption},
     resume::{self, UpstreamOperation},
     retry::Retry,
     services::{ServedGraph, SubscriptionServices},
@@ -36,6 +36,10 @@ use crate::{
 /// How long to wait, after sending a subscription, before assuming that the subgraph has started
 /// it, if the subgraph does not say so (`docs/resumable-subscriptions.md`).
 pub(super) const SETTLING_TIME: Duration = Duration::from_millis(250);
+
+/// Clients are not told: they have not asked to begin after that cursor.
+const REFUSED_ELSEWHERE: UpstreamError =
+    UpstreamError::Protocol("it refuses a cursor that another of its addresses accepts");
 
 /// The operation that a feed runs, prepared for the served graph.
 pub(super) struct FeedOperation {
@@ -86,6 +90,7 @@ pub(super) struct UpstreamFeed {
     upstream: UpstreamStatus,
     graph_changes: ServedGraph,
     retry: Retry,
+    avoidance: Avoidance,
     /// The cursor of the last event, or the one to start after.
     cursor: Option<Arc<str>>,
     /// Whether it completes no more events ahead than its fastest client has taken, for a client that pays for each.
@@ -128,6 +133,7 @@ impl UpstreamFeed {
             upstream: UpstreamStatus::new(),
             graph_changes,
             retry,
+            avoidance: Avoidance::default(),
             is_past_start: cursor.is_none(),
             cursor,
             is_paced: false,
@@ -174,6 +180,7 @@ impl UpstreamFeed {
                 SessionEnd::Failed(event) => return Some(event),
                 SessionEnd::Moved => self.has_gap |= self.cursor.is_none(),
                 SessionEnd::Lost(reason) => {
+                    self.avoidance.lost();
                     self.has_gap |= self.cursor.is_none();
                     let Some(pause) = self.retry.pause() else {
                         return Some(self.lost(&reason));
@@ -219,6 +226,9 @@ impl UpstreamFeed {
         let mut accepted_at = None;
         let interval = self.services.config.subscription_rebalance_interval;
         let mut relocation = Relocation::of(&messages, interval);
+        self.avoidance.runs_at(messages.address());
+        // It has come to another address, which has not sent an event yet.
+        let mut has_moved = false;
         let end = loop {
             let is_resumable = self.is_resumable();
             let resumption = || {
@@ -238,6 +248,10 @@ impl UpstreamFeed {
                     let Some(ReceivedMessage { message, reserved }) = received else {
                         break SessionEnd::Lost(UpstreamError::Lost);
                     };
+                    if has_moved && message.refuses_cursor() {
+                        self.avoidance.refused();
+                        break SessionEnd::Lost(REFUSED_ELSEWHERE);
+                    }
                     match message {
                         UpstreamMessage::Accepted => {
                             self.is_proven = true;
@@ -270,6 +284,8 @@ impl UpstreamFeed {
                             }
                             self.publish_gap().await;
                             self.retry.succeeded();
+                            self.avoidance.works();
+                            has_moved = false;
                             self.services.metrics.events.inc();
                             completing.push_back(self.complete(payload, reserved));
                         }
@@ -296,7 +312,10 @@ impl UpstreamFeed {
                     if let Some(now) = resumption()
                         && let Some(moved) = relocation.take_over(successor, now).await
                     {
-                        messages = moved;
+                        messages = moved.messages;
+                        self.has_cursors = moved.has_cursors;
+                        self.avoidance.runs_at(messages.address());
+                        has_moved = true;
                         accepted_at = Some(Instant::now());
                     }
                 }
@@ -385,7 +404,14 @@ impl UpstreamFeed {
         let (address, operation, headers) = self.operation.request(self.cursor.as_deref())?;
         let (upstreams, client) = (&self.services.upstreams, self.operation.client.key);
         upstreams
-            .open(address, operation, headers, client, self.is_proven)
+            .open(
+                address,
+                operation,
+                headers,
+                client,
+                self.is_proven,
+                self.avoidance.avoided(),
+            )
             .await
     }
 

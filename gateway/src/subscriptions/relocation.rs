@@ -20,6 +20,9 @@ use super::{
 
 /// For so long, another address may take to prove that the subscription stands there.
 const PROOF_TIME_LIMIT: Duration = Duration::from_secs(10);
+/// An address that does not say that the subscription stands there would refuse the cursor within this time. The old one
+/// runs on.
+const REFUSAL_TIME: Duration = Duration::from_secs(2);
 /// For so long, events may wait while the subscription moves on at an address that has proved itself.
 const PAUSE_MAX: Duration = Duration::from_millis(500);
 
@@ -39,9 +42,58 @@ enum State {
 
 /// The subscription at another address, which stands there.
 pub(super) struct Successor {
-    messages: Messages,
+    opened: Opened,
     /// Where it began.
     after: Arc<str>,
+}
+
+/// The messages of a subscription that stands.
+pub(super) struct Opened {
+    pub messages: Messages,
+    /// Whether the subgraph has said that it sends each event's cursor in `extensions`.
+    pub has_cursors: bool,
+}
+
+/// The address that a subscription should not return to.
+#[derive(Default)]
+pub(super) struct Avoidance {
+    current: Option<Arc<str>>,
+    lost_at: Option<Arc<str>>,
+    avoided: Option<Arc<str>>,
+}
+
+impl Avoidance {
+    pub(super) fn avoided(&self) -> Option<&Arc<str>> {
+        self.avoided.as_ref()
+    }
+
+    /// It runs at this address, if its subgraph has several.
+    pub(super) fn runs_at(&mut self, address: Option<&Arc<str>>) {
+        self.current = address.cloned();
+    }
+
+    /// Its address has lost it. One that does so twice without an event is avoided.
+    pub(super) fn lost(&mut self) {
+        let Some(current) = self.current.take() else {
+            return;
+        };
+        if self.lost_at.as_ref() == Some(&current) {
+            self.avoided = Some(Arc::clone(&current));
+        }
+        self.lost_at = Some(current);
+    }
+
+    /// Its address has refused what another one accepts.
+    pub(super) fn refused(&mut self) {
+        self.avoided = self.current.take();
+    }
+
+    /// An event has come.
+    pub(super) fn works(&mut self) {
+        if self.lost_at.is_some() || self.avoided.is_some() {
+            (self.lost_at, self.avoided) = (None, None);
+        }
+    }
 }
 
 /// What is subscribed to, after which cursor.
@@ -52,6 +104,15 @@ pub(super) struct Resumption {
     pub after: Arc<str>,
     /// Whether the subgraph resumes it by `extensions` alone: it has to say that it does.
     pub is_by_extensions: bool,
+}
+
+impl Opened {
+    fn without_cursors(messages: Messages) -> Self {
+        Self {
+            messages,
+            has_cursors: false,
+        }
+    }
 }
 
 impl Relocation {
@@ -106,24 +167,24 @@ impl Relocation {
         }
     }
 
-    /// The messages of the successor after the cursor of `resumption`, up to which events have come meanwhile; `None` if
-    /// the subscription has to stay.
+    /// The successor after the cursor of `resumption`, up to which events have come meanwhile; `None` if the subscription
+    /// has to stay.
     pub(super) async fn take_over(
         &mut self,
         successor: Successor,
         resumption: Resumption,
-    ) -> Option<Messages> {
-        let messages = match successor.after == resumption.after {
-            true => successor.messages,
+    ) -> Option<Opened> {
+        let opened = match successor.after == resumption.after {
+            true => successor.opened,
             false => {
-                let place = successor.messages.into_place()?;
-                let opening = timeout(PAUSE_MAX, resumption.open(place));
+                let place = successor.opened.messages.into_place()?;
+                let opening = timeout(PAUSE_MAX, resumption.open(place, SETTLING_TIME));
                 opening.await.ok()??
             }
         };
-        self.address = messages.address().cloned();
+        self.address = opened.messages.address().cloned();
         resumption.services.metrics.upstream_moves.inc();
-        Some(messages)
+        Some(opened)
     }
 }
 
@@ -132,16 +193,17 @@ impl Resumption {
         let (subgraph, operation, _) = self.operation.request(Some(&*self.after)).ok()?;
         let upstreams = &self.services.upstreams;
         let place = upstreams.better_place(subgraph, &operation, &address)?;
-        let opening = timeout(PROOF_TIME_LIMIT, self.open(place));
-        let messages = opening.await.ok()??;
+        let opening = timeout(PROOF_TIME_LIMIT, self.open(place, REFUSAL_TIME));
+        let opened = opening.await.ok()??;
         Some(Successor {
-            messages,
+            opened,
             after: Arc::clone(&self.after),
         })
     }
 
-    /// Subscribes there, and waits until it is certain that the subscription goes on after the cursor.
-    async fn open(&self, place: Place) -> Option<Messages> {
+    /// Subscribes there, and waits until it is certain that the subscription goes on after the cursor. If the address says
+    /// nothing, that is so when it has not refused it for `refusal_time`.
+    async fn open(&self, place: Place, refusal_time: Duration) -> Option<Opened> {
         let (subgraph, operation, headers) = self.operation.request(Some(&*self.after)).ok()?;
         let upstreams = &self.services.upstreams;
         let client = self.operation.client.key;
@@ -152,9 +214,9 @@ impl Resumption {
             let next = messages.next();
             let next = match is_accepted && !self.is_by_extensions {
                 // It would have refused the cursor by now.
-                true => match timeout(SETTLING_TIME, next).await {
+                true => match timeout(refusal_time, next).await {
                     Ok(next) => next,
-                    Err(_) => return Some(messages),
+                    Err(_) => return Some(Opened::without_cursors(messages)),
                 },
                 false => next.await,
             };
@@ -166,15 +228,44 @@ impl Resumption {
                         return None;
                     }
                     messages.put_back(received);
-                    return Some(messages);
+                    return Some(Opened::without_cursors(messages));
                 }
                 UpstreamMessage::Next(payload) => {
                     let stands = Stands::of_first_frame(payload)?;
-                    let is_kept = stands.kept == Guarantee::AtLeastOnce;
-                    return is_kept.then_some(messages);
+                    let has_cursors = stands.kept == Guarantee::AtLeastOnce;
+                    return has_cursors.then_some(Opened {
+                        messages,
+                        has_cursors,
+                    });
                 }
                 UpstreamMessage::Errors(_) | UpstreamMessage::Complete => return None,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_loses_a_subscription_twice_is_avoided_until_an_event_comes() {
+        let (a, b) = ("a:4001".into(), "b:4001".into());
+        let mut avoidance = Avoidance::default();
+        for expected in [None, Some(&a)] {
+            avoidance.runs_at(Some(&a));
+            avoidance.lost();
+            // An attempt that found no address.
+            avoidance.lost();
+            assert_eq!(avoidance.avoided(), expected);
+        }
+        avoidance.runs_at(Some(&b));
+        avoidance.lost();
+        assert_eq!(avoidance.avoided(), Some(&a));
+        avoidance.works();
+        assert_eq!(avoidance.avoided(), None);
+        avoidance.runs_at(Some(&b));
+        avoidance.refused();
+        assert_eq!(avoidance.avoided(), Some(&b));
     }
 }

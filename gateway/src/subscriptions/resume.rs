@@ -18,6 +18,8 @@ use crate::{
 pub(super) struct UpstreamOperation<'a> {
     /// The GraphQL document, which has this operation only.
     pub operation: &'a str,
+    /// The document without any cursor: the same wherever it starts.
+    pub without_cursor: &'a str,
     /// The variables, as the text of a JSON object.
     pub variables: Bytes,
     /// The same without the cursor that the gateway has added, if it has: they identify the
@@ -38,12 +40,14 @@ pub(super) fn operation<'a>(
     match (&upstream.resume, cursor) {
         (Some(resume), Some(cursor)) => UpstreamOperation {
             operation: &resume.resumed,
+            without_cursor: &upstream.operation,
             variables: with_cursor(&variables, &resume.cursor_variable, cursor),
             variables_without_cursor: variables,
             after,
         },
         _ => UpstreamOperation {
             operation: &upstream.operation,
+            without_cursor: &upstream.operation,
             variables_without_cursor: variables.clone(),
             variables,
             after,

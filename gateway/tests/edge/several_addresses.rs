@@ -243,6 +243,7 @@ async fn a_request_finds_one_of_many_that_is_up() {
     urls.dedup();
     urls.push(news.server.url());
     let gateway = gateway(&urls, &["--subgraph-requests-running-max=8"]).await;
+    assert_eq!(gateway.query("{ greeting }").await, hello());
     eventually("only one is left", || async {
         let answer = gateway.query("{ greeting }").await;
         let down = report(&gateway).await;
@@ -272,7 +273,7 @@ async fn names_stand_for_their_addresses() {
 #[tokio::test]
 async fn a_name_that_stands_for_nothing_fails_its_own_requests_only() {
     let nowhere = "http://nowhere.invalid:4001/graphql".to_owned();
-    let alone = gateway(&[nowhere.clone()], &["--development"]).await;
+    let alone = gateway(std::slice::from_ref(&nowhere), &["--development"]).await;
     let answer = alone.query("{ greeting }").await;
     assert_eq!(code(&answer), "SUBREQUEST_HTTP_ERROR");
     let message = answer["errors"][0]["message"].as_str().expect("text");

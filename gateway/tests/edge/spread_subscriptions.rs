@@ -1,10 +1,22 @@
 //! Subscriptions spread over the addresses of a subgraph, and spread again after one was away.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    net::TcpListener,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+};
 
+use axum::{
+    Router,
+    extract::ws::{CloseFrame, Message, WebSocketUpgrade},
+    routing::get,
+};
 use serde_json::{Value, json};
 
-use crate::support::{Socket, eventually, gateway::TestGateway, news::News};
+use crate::support::{Socket, eventually, gateway::TestGateway, news::News, server::Server};
 
 const TOPICS: usize = 51;
 /// 1.3 times the mean.
@@ -135,5 +147,59 @@ async fn one_without_a_cursor_stays_until_its_address_fails() {
         let next = stays.next().await;
         let code = &next["payload"]["errors"][0]["extensions"]["code"];
         assert_eq!(code, "SUBSCRIPTION_INTERRUPTED", "{next}");
+    }
+}
+
+#[tokio::test]
+async fn one_that_accepts_connections_and_stays_silent_gets_no_subscriptions() {
+    let news = News::start();
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = silent.local_addr().expect("an address");
+    let urls = format!(
+        "--subgraph-url=news=http://{address}/graphql, {}",
+        news.server.url()
+    );
+    let gateway = TestGateway::with(&[&urls]).await;
+    let mut socket = gateway.socket().await;
+    subscribe(&mut socket, CHANGES, 20).await;
+    news.log.until_open(20).await;
+    news.log.publish("first");
+    each_gets(&mut socket, 20, &change("first")).await;
+    let up = format!("gateway_subgraph_address_up{{subgraph=\"news\",address=\"{address}\"}}");
+    eventually("it is found to hang", || async {
+        gateway.metric(&up).await == 0.0
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn those_that_refuse_credentials_stay_up() {
+    let opened = Arc::new(AtomicUsize::new(0));
+    let refuse = |opened: Arc<AtomicUsize>| {
+        let upgrade = async move |upgrade: WebSocketUpgrade| {
+            let upgrade = upgrade.protocols(["graphql-transport-ws"]);
+            upgrade.on_upgrade(async move |mut socket| {
+                opened.fetch_add(1, SeqCst);
+                let (code, reason) = (4403, "Forbidden".into());
+                let close = Message::Close(Some(CloseFrame { code, reason }));
+                // The gateway may be gone.
+                let _ = socket.send(close).await;
+            })
+        };
+        Server::start(Router::new().route("/graphql", get(upgrade)))
+    };
+    let servers = [refuse(Arc::clone(&opened)), refuse(Arc::clone(&opened))];
+    let urls = servers.each_ref().map(Server::url).join(", ");
+    let gateway = TestGateway::with(&[&format!("--subgraph-url=news={urls}")]).await;
+    let mut socket = gateway.socket().await;
+    subscribe(&mut socket, CHANGES, 20).await;
+    eventually("many have been refused", || async {
+        opened.load(SeqCst) >= 20
+    })
+    .await;
+    for server in &servers {
+        let address = server.address();
+        let up = format!("gateway_subgraph_address_up{{subgraph=\"news\",address=\"{address}\"}}");
+        assert_eq!(gateway.metric(&up).await, 1.0);
     }
 }

@@ -19,18 +19,19 @@ use std::{
 use bytes::Bytes;
 use graphql_transport::{ClientKey, delivery};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 use tokio_util::sync::DropGuard;
 
-use super::resume::UpstreamOperation;
+use super::resume::{self, UpstreamOperation};
 use crate::{
     config::SubscriptionConfig,
     graph::{Settings, SubgraphAddress},
     headers::claims::{self, CLAIMS},
     metrics::GatewayMetrics,
+    subgraphs::{FetchError, Outcome},
 };
 pub(super) use placement::Place;
-use placement::{ADDRESSES_TRIED_MAX, Placements};
+use placement::{ADDRESSES_TRIED_MAX, Placements, Witness};
 use quarantine::Quarantine;
 use socket_pool::{Opening, SocketPool, Unsubscribe};
 use uncompleted_events::UncompletedEvents;
@@ -38,6 +39,9 @@ pub(super) use uncompleted_events::{ReceivedMessage, ReservedBytes};
 
 /// How long the gateway remembers that a subgraph accepts no WebSocket, before it tries again.
 const NO_WEBSOCKET_TIME: Duration = Duration::from_secs(60);
+
+/// For so long, an address may take to accept a subscription before another one is tried.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A message of a subgraph about one subscription.
 #[derive(Debug)]
@@ -53,6 +57,15 @@ pub(super) enum UpstreamMessage {
 }
 
 impl UpstreamMessage {
+    /// Whether it says that the subgraph does not begin after the cursor.
+    pub(super) fn refuses_cursor(&self) -> bool {
+        match self {
+            Self::Next(payload) => !resume::has_data(payload) && resume::refuses_cursor(payload),
+            Self::Errors(errors) => resume::refuses_cursor(errors),
+            Self::Accepted | Self::Complete => false,
+        }
+    }
+
     fn text_bytes(&self) -> usize {
         match self {
             Self::Next(text) | Self::Errors(text) => text.len(),
@@ -64,10 +77,17 @@ impl UpstreamMessage {
 /// Why a subscription at a subgraph failed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum UpstreamError {
-    #[error("the connection failed: {0}")]
-    Unreachable(Arc<str>),
+    /// There is no connection.
+    #[error(transparent)]
+    Unreachable(FetchError),
     #[error("the connection failed: {0}")]
     Connect(Arc<str>),
+    /// The subgraph closed the connection instead of acknowledging it.
+    #[error("the connection was closed before it was acknowledged: {code} {reason:?}")]
+    Closed { code: u16, reason: Arc<str> },
+    /// An HTTP status that says that the subgraph cannot serve now.
+    #[error("the subgraph cannot accept it now (HTTP status {0})")]
+    Unavailable(StatusCode),
     #[error("the subgraph violated the protocol: {0}")]
     Protocol(&'static str),
     #[error("the connection was lost")]
@@ -84,6 +104,37 @@ pub(super) enum UpstreamError {
     NoEventStream(StatusCode),
     #[error("the operation and its variables are larger than {0} bytes")]
     TooLarge(usize),
+}
+
+impl UpstreamError {
+    /// What it says about the address where a subscription was to begin.
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Unreachable(error) => Outcome::of_connecting(error),
+            _ if self.is_of_address() => Outcome::Failed,
+            // Others would answer the same.
+            _ => Outcome::Accepted,
+        }
+    }
+
+    /// Whether another address may accept what this one did not.
+    fn is_of_address(&self) -> bool {
+        match self {
+            Self::Unreachable(_)
+            | Self::Connect(_)
+            | Self::Unavailable(_)
+            | Self::Protocol(_)
+            | Self::Lost
+            | Self::Timeout => true,
+            // The subgraph refuses the credentials, or something else about the request.
+            Self::Closed { code, .. } => !(4400..=4499).contains(code),
+            Self::Busy
+            | Self::Refused(_)
+            | Self::NoWebSocket(_)
+            | Self::NoEventStream(_)
+            | Self::TooLarge(_) => false,
+        }
+    }
 }
 
 /// The messages of one subscription. Dropping this ends the subscription at the subgraph.
@@ -132,7 +183,7 @@ impl Messages {
 
     /// The address where it runs, if the subgraph has several.
     pub(super) fn address(&self) -> Option<&Arc<str>> {
-        let place = self.place.as_ref().filter(|it| it.instance().is_some());
+        let place = self.place.as_ref().filter(|it| it.is_chosen());
         place.map(|place| &place.label)
     }
 }
@@ -177,8 +228,9 @@ impl Upstreams {
         }
     }
 
-    /// Starts a subscription at the address where it belongs, or at the next one if that cannot be reached. Returns when
-    /// the operation has been sent to the subgraph. `is_proven` says that the subgraph has accepted it before.
+    /// Starts a subscription at the address where it belongs, or at the next one if that does not accept it soon. Returns
+    /// when the operation has been sent to the subgraph. `is_proven` says that the subgraph has accepted it before.
+    /// `avoided` is an address that has lost it.
     ///
     /// # Errors
     /// After [`UpstreamError::TooLarge`] and [`UpstreamError::Refused`], another attempt would fail
@@ -190,24 +242,40 @@ impl Upstreams {
         headers: HeaderMap,
         client: ClientKey,
         is_proven: bool,
+        avoided: Option<&Arc<str>>,
     ) -> Result<Messages, UpstreamError> {
         let key = key_of(&operation);
         let mut tried = Vec::new();
         loop {
-            let place = self.placements.choose(address, key, &tried).await?;
-            let instance = place.instance().cloned();
+            let place = self
+                .placements
+                .choose(address, key, &tried, avoided)
+                .await?;
+            let witness = place.witness.clone();
+            let instance = witness.as_ref().and_then(Witness::instance);
             let headers = headers.clone();
-            let opened = self
-                .open_at(address, place, &operation, headers, client, is_proven)
-                .await;
+            let opening = self.open_at(address, place, &operation, headers, client, is_proven);
+            let has_others = |instance| {
+                tried.len() + 1 < ADDRESSES_TRIED_MAX
+                    && address.subgraph.has_others_up(&tried, instance)
+            };
+            let opened = match instance.as_ref().is_some_and(has_others) {
+                true => timeout(PATIENCE, opening).await.unwrap_or_else(|_| {
+                    if let Some(witness) = witness {
+                        witness.suspect();
+                    }
+                    Err(UpstreamError::Timeout)
+                }),
+                false => opening.await,
+            };
             match (opened, instance) {
-                (
-                    Err(UpstreamError::Unreachable(_) | UpstreamError::Connect(_)),
-                    Some(instance),
-                ) if tried.len() + 1 < ADDRESSES_TRIED_MAX
-                    && address.subgraph.has_others(&tried, &instance) =>
-                {
+                (Err(error), Some(instance)) if error.is_of_address() => {
                     tried.push(instance);
+                    if tried.len() >= ADDRESSES_TRIED_MAX
+                        || !address.subgraph.finds_others(&tried).await
+                    {
+                        return Err(error);
+                    }
                 }
                 (opened, _) => return opened,
             }
@@ -238,12 +306,6 @@ impl Upstreams {
         let opened = self
             .open_with(address, &place, operation, headers, client, is_proven)
             .await;
-        match &opened {
-            Err(error @ (UpstreamError::Unreachable(_) | UpstreamError::Connect(_))) => {
-                place.failed(error);
-            }
-            _ => {}
-        }
         let mut messages = opened?;
         messages.place = Some(place);
         Ok(messages)
@@ -334,7 +396,10 @@ impl Upstreams {
 
 /// The key by which a subscription's address is chosen, whatever its cursor and whoever asks.
 fn key_of(operation: &UpstreamOperation<'_>) -> u64 {
-    placement::key(operation.operation, &operation.variables_without_cursor)
+    placement::key(
+        operation.without_cursor,
+        &operation.variables_without_cursor,
+    )
 }
 
 /// Whether another attempt would get the same HTTP status. The statuses of servers and proxies that
@@ -391,4 +456,31 @@ fn errors_response(errors: &[u8]) -> Bytes {
     [b"{\"data\":null,\"errors\":", errors, b"}"]
         .concat()
         .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        coerce::Variables,
+        prepare::{UpstreamSubscription, resume::Resume},
+        subscriptions::resume,
+    };
+
+    #[test]
+    fn the_place_of_a_subscription_is_the_same_after_any_cursor() {
+        let resume = Resume {
+            first: "subscription { a { cursor } }".to_owned(),
+            resumed: "subscription($after: String) { a(after: $after) { cursor } }".to_owned(),
+            cursor_variable: "after".to_owned(),
+            field_key: "a".to_owned(),
+            cursor_keys: Vec::new(),
+            begin: None,
+        };
+        let upstream = UpstreamSubscription::for_tests(&resume.first.clone(), Some(resume));
+        let variables = Variables::default();
+        let key = |cursor| key_of(&resume::operation(&upstream, &variables, cursor));
+        assert_eq!(key(None), key(Some("c1")));
+        assert_eq!(key(Some("c1")), key(Some("c2")));
+    }
 }

@@ -9,15 +9,15 @@
 use std::{
     collections::HashMap,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
 };
 
-use prometheus_client::metrics::gauge::Gauge;
 use sha2::{Digest, Sha256};
 
 use crate::{
     graph::SubgraphAddress,
-    subgraphs::{Balancer, Endpoint, Instance, Outcome},
+    metrics::AddressMetrics,
+    subgraphs::{Balancer, Endpoint, Instance, Outcome, Turn},
 };
 
 use super::UpstreamError;
@@ -43,30 +43,63 @@ pub(in crate::subscriptions) struct Place {
     pub address: Option<SocketAddr>,
     /// Identifies the address among all; safe to show.
     pub label: Arc<str>,
+    /// What the outcome of opening is reported to, if it is one of several addresses.
+    pub(super) witness: Option<Witness>,
     counted: Option<Counted>,
 }
 
-/// A place at one of several addresses.
+/// Reports what became of one connection to one of several addresses. A subscription outlives the supergraph with which
+/// it began: its addresses do not.
+#[derive(Clone)]
+pub(super) struct Witness {
+    instance: Weak<Instance>,
+    balancer: Weak<Balancer>,
+    began: Turn,
+}
+
+impl Witness {
+    /// The address, while the subgraph has it.
+    pub(super) fn instance(&self) -> Option<Arc<Instance>> {
+        self.instance.upgrade()
+    }
+
+    pub(super) fn report(&self, opened: Result<(), &UpstreamError>) {
+        let outcome = match opened {
+            Ok(()) => Outcome::Accepted,
+            Err(error) => error.outcome(),
+        };
+        if let (Some(balancer), Some(instance)) = (self.balancer.upgrade(), self.instance()) {
+            balancer.report(&instance, outcome, self.began);
+        }
+    }
+
+    /// Has the address probed, because it takes long.
+    pub(super) fn suspect(&self) {
+        if let (Some(balancer), Some(instance)) = (self.balancer.upgrade(), self.instance()) {
+            balancer.suspect(&instance);
+        }
+    }
+}
+
+/// A place at one of several addresses, whatever supergraph is served.
 struct Counted {
-    instance: Arc<Instance>,
-    balancer: Arc<Balancer>,
+    label: Arc<str>,
     subgraph: Arc<str>,
     placements: Arc<Placements>,
-    shown: Gauge,
+    metrics: Arc<AddressMetrics>,
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.shown.dec();
-        let label = self.instance.label();
+        self.metrics.subscriptions.dec();
         let mut all = self.placements.lock();
         let Some(loads) = all.get_mut(&self.subgraph) else {
             return;
         };
-        if let Some(load) = loads.get_mut(label) {
+        if let Some(load) = loads.get_mut(&self.label) {
             *load -= 1;
             if *load == 0 {
-                loads.remove(label);
+                loads.remove(&self.label);
             }
         }
         if loads.is_empty() {
@@ -76,26 +109,15 @@ impl Drop for Counted {
 }
 
 impl Place {
-    /// The address, if it was chosen among several.
-    pub(super) fn instance(&self) -> Option<&Arc<Instance>> {
-        self.counted.as_ref().map(|counted| &counted.instance)
-    }
-
-    /// Reports that the address could not be connected to, or did not accept the subscription.
-    pub(super) fn failed(&self, error: &UpstreamError) {
-        let outcome = match error {
-            UpstreamError::Unreachable(_) => Outcome::Unreachable,
-            _ => Outcome::Failed,
-        };
-        if let Some(counted) = &self.counted {
-            let (balancer, instance) = (&counted.balancer, &counted.instance);
-            balancer.report(instance, outcome, false);
-        }
+    /// Whether it was chosen among several.
+    pub(super) fn is_chosen(&self) -> bool {
+        self.counted.is_some()
     }
 }
 
 impl Placements {
-    /// A place for the subscription with this key, not at the addresses in `tried`.
+    /// A place for the subscription with this key, not at the addresses in `tried`, and not at `avoided` if another one
+    /// is as good.
     ///
     /// # Errors
     /// If no address is known, or all have been tried.
@@ -104,25 +126,30 @@ impl Placements {
         address: SubgraphAddress<'_>,
         key: u64,
         tried: &[Arc<Instance>],
+        avoided: Option<&Arc<str>>,
     ) -> Result<Place, UpstreamError> {
-        let failed = |reason: String| UpstreamError::Unreachable(reason.into());
+        let failed = |reason: String| UpstreamError::Connect(reason.into());
         let Some(balancer) = address.subgraph.balancer() else {
             let endpoint = Endpoint::parse(address.full_url).map_err(failed)?;
             return Ok(Place {
                 label: endpoint.authority().into(),
                 endpoint,
                 address: None,
+                witness: None,
                 counted: None,
             });
         };
         balancer.get_ready().await;
-        let (_, candidates) = balancer.candidates(tried);
+        let (_, mut candidates) = balancer.candidates(tried);
+        if candidates.len() > 1 {
+            candidates.retain(|it| Some(it.label()) != avoided);
+        }
         let mut all = self.lock();
         let loads = all.entry(address.full_url.into()).or_default();
         let labels = candidates.iter().map(|it| &**it.label());
         match best(labels, key, loads, None) {
             Some(best) => Ok(self.place(address, balancer, &candidates[best], loads)),
-            None => Err(failed(balancer.nowhere().to_string())),
+            None => Err(UpstreamError::Unreachable(balancer.nowhere())),
         }
     }
 
@@ -134,6 +161,9 @@ impl Placements {
         current: &Arc<str>,
     ) -> Option<Place> {
         let balancer = address.subgraph.balancer()?;
+        if balancer.is_missing_from_answers(current) {
+            return None;
+        }
         let (_, candidates) = balancer.candidates(&[]);
         let mut all = self.lock();
         let loads = all.entry(address.full_url.into()).or_default();
@@ -151,18 +181,22 @@ impl Placements {
         loads: &mut Loads,
     ) -> Place {
         *loads.entry(Arc::clone(instance.label())).or_default() += 1;
-        let shown = instance.metrics().subscriptions.clone();
-        shown.inc();
+        let metrics = Arc::clone(instance.metrics());
+        metrics.subscriptions.inc();
         Place {
             endpoint: instance.endpoint().clone(),
             address: Some(instance.address()),
             label: Arc::clone(instance.label()),
+            witness: Some(Witness {
+                instance: Arc::downgrade(instance),
+                balancer: Arc::downgrade(balancer),
+                began: instance.turn(),
+            }),
             counted: Some(Counted {
-                instance: Arc::clone(instance),
-                balancer: Arc::clone(balancer),
+                label: Arc::clone(instance.label()),
                 subgraph: address.full_url.into(),
                 placements: Arc::clone(self),
-                shown,
+                metrics,
             }),
         }
     }
@@ -228,6 +262,11 @@ fn first_bytes(hash: Sha256) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        config::SubgraphSettings,
+        metrics::SubgraphMetrics,
+        subgraphs::{Subgraph, Tls},
+    };
 
     const LABELS: [&str; 3] = ["a:4002", "b:4002", "c:4002"];
 
@@ -301,5 +340,35 @@ mod tests {
             assert!(rounds < 10, "it ends");
         }
         assert!(largest(&loads) * 10 <= 17 * 13, "{loads:?}");
+    }
+
+    #[tokio::test]
+    async fn a_place_keeps_no_addresses_of_an_earlier_supergraph() {
+        let urls = ["http://127.0.0.1:1/", "http://127.0.0.1:2/"];
+        let (settings, metrics) = (SubgraphSettings::default(), SubgraphMetrics::default());
+        let subgraph = Subgraph::new("posts", &urls, &settings, &Tls::default(), &metrics);
+        let subgraph = subgraph.expect("a subgraph");
+        let address = SubgraphAddress {
+            name: "posts",
+            url: subgraph.url(),
+            full_url: subgraph.full_url(),
+            signer: subgraph.signer(),
+            subgraph: &subgraph,
+        };
+        let placements = Arc::<Placements>::default();
+        let place = placements
+            .choose(address, 7, &[], None)
+            .await
+            .expect("a place");
+        let balancer = Arc::downgrade(subgraph.balancer().expect("several addresses"));
+        let (first, second) = (
+            Arc::clone(&place.label),
+            placements.choose(address, 7, &[], Some(&place.label)),
+        );
+        assert_ne!(second.await.expect("a place").label, first, "it is avoided");
+        drop(subgraph);
+        assert!(balancer.upgrade().is_none());
+        drop(place);
+        assert!(placements.lock().is_empty());
     }
 }

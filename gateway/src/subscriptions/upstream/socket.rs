@@ -27,6 +27,7 @@ use tokio_tungstenite::{
 
 use super::{
     UpstreamError, UpstreamMessage, errors_response, is_final,
+    placement::Witness,
     quarantine::{Loss, OperationKey, Quarantine},
     socket_pool::{Command, SubscriptionId},
     uncompleted_events::MessageSender,
@@ -64,6 +65,8 @@ pub(super) struct SocketOptions {
     pub quarantine: Arc<Quarantine>,
     /// Whether it carries one operation only, one that may have closed another socket.
     pub is_alone: bool,
+    /// Learns whether the address accepts it.
+    pub witness: Option<Witness>,
 }
 
 /// One WebSocket to a subgraph.
@@ -98,7 +101,12 @@ impl UpstreamSocket {
         options: SocketOptions,
         mut commands: mpsc::UnboundedReceiver<Command>,
     ) {
-        let (end, socket) = match connect(&options).await {
+        let connected = connect(&options).await;
+        if let Some(witness) = &options.witness {
+            // Once, however many operations wait for it.
+            witness.report(connected.as_ref().map(drop));
+        }
+        let (end, socket) = match connected {
             Ok(socket) => {
                 let mut upstream = Self {
                     socket,
@@ -363,14 +371,18 @@ async fn connect(options: &SocketOptions) -> Result<Socket, UpstreamError> {
     let stream = endpoint
         .connect_to(options.address, &options.tls, CONNECT_TIME_LIMIT)
         .await
-        .map_err(|error| UpstreamError::Unreachable(error.to_string().into()))?;
+        .map_err(UpstreamError::Unreachable)?;
     let connected = client::connect(stream, request, *message_bytes_max, deadline).await;
     connected.map_err(|error| match error {
-        ConnectError::WebSocket(Error::Http(answer)) if is_final(answer.status()) => {
-            UpstreamError::NoWebSocket(answer.status())
-        }
+        ConnectError::WebSocket(Error::Http(answer)) => match is_final(answer.status()) {
+            true => UpstreamError::NoWebSocket(answer.status()),
+            false => UpstreamError::Unavailable(answer.status()),
+        },
         ConnectError::WebSocket(error) => failed(&error),
-        closed @ ConnectError::Closed { .. } => failed(&closed),
+        ConnectError::Closed { code, reason } => UpstreamError::Closed {
+            code,
+            reason: reason.into(),
+        },
         ConnectError::Protocol(_) => NOT_OF_THE_PROTOCOL,
         ConnectError::Ended => UpstreamError::Lost,
         ConnectError::Timeout => UpstreamError::Timeout,

@@ -346,6 +346,7 @@ impl SocketPool {
             pings_max: self.pings_max,
             quarantine: Arc::clone(&self.quarantine),
             is_alone,
+            witness: place.witness.clone(),
         };
         let open = GaugeGuard::new(&self.open);
         let open_alone = is_alone.then(|| GaugeGuard::new(&self.open_alone));

@@ -72,9 +72,16 @@ impl Streams {
         client: ClientKey,
     ) -> Result<Messages, UpstreamError> {
         let response = self.ask(place, signer, request.into(), headers);
-        let response = tokio::time::timeout(OPEN_TIME_LIMIT, response);
-        let response = response.await.map_err(|_| UpstreamError::Timeout)??;
-        self.messages_of(response, client)
+        let response = tokio::time::timeout(OPEN_TIME_LIMIT, response).await;
+        let opened = match response {
+            Ok(Ok(response)) => self.messages_of(response, client),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(UpstreamError::Timeout),
+        };
+        if let Some(witness) = &place.witness {
+            witness.report(opened.as_ref().map(drop));
+        }
+        opened
     }
 
     /// Sends the request on a new connection, which closes at the end of the response's body.
@@ -92,7 +99,7 @@ impl Streams {
         let stream = endpoint
             .connect_to(place.address, &self.tls, OPEN_TIME_LIMIT)
             .await
-            .map_err(|error| UpstreamError::Unreachable(error.to_string().into()))?;
+            .map_err(UpstreamError::Unreachable)?;
         let left = BytesLeft::new(self.head_bytes_max);
         let stream = BoundedHead::new(stream, left.clone());
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
@@ -122,6 +129,7 @@ impl Streams {
         if !is_refusal && !is_stream {
             return Err(match response.status() {
                 status if is_final(status) => UpstreamError::NoEventStream(status),
+                status if !status.is_success() => UpstreamError::Unavailable(status),
                 _ => UpstreamError::Protocol("its response is not a stream of server-sent events"),
             });
         }
