@@ -10,7 +10,7 @@ export const RESYNC_REQUIRED = 'RESYNC_REQUIRED';
 export const BAD_USER_INPUT = 'BAD_USER_INPUT';
 
 /** A socket is closed with it by a server that has too much to do ("Try Again Later"). */
-const TRY_AGAIN_LATER = 1013;
+export const TRY_AGAIN_LATER = 1013;
 
 /** A server that asks to wait for longer is tried all the same. */
 const LONGEST_WAIT_MS = 60 * 60 * 1_000;
@@ -98,7 +98,8 @@ function errorsIn(cause: unknown): readonly GraphqlError[] {
 /** After how many seconds a server that closed a socket lets its client come again; 0 where it does not say. */
 export function retryAfterIn(close: unknown): number {
   if (!isRecord(close) || close.code !== TRY_AGAIN_LATER || typeof close.reason !== 'string') return 0;
-  return Number(/\bretry-after: (\d{1,9})\b/.exec(close.reason)?.[1] ?? 0);
+  const seconds = Number(/\bretry-after: (\d{1,9})\b/.exec(close.reason)?.[1] ?? 0);
+  return Math.min(seconds, LONGEST_WAIT_MS / 1_000);
 }
 
 function asError({ message, extensions, ...rest }: Record<string, unknown>): GraphqlError {

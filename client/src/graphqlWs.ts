@@ -2,7 +2,7 @@
 
 import type { Client, Sink as SocketSink } from 'graphql-ws';
 
-import { retryAfterIn } from './failure.js';
+import { retryAfterIn, TRY_AGAIN_LATER } from './failure.js';
 import type { Transport } from './resume.js';
 
 /** A pong that does not come within this time will not. */
@@ -16,7 +16,16 @@ const CONNECTED_WITHIN_MS = 20_000;
  */
 export function graphqlWs(client: Pick<Client, 'on' | 'subscribe' | 'terminate'>): Transport {
   endSilence(client);
+  obeyWait(client);
   return (request, sink) => {
+    const waitMs = (notBefore.get(client) ?? 0) - Date.now();
+    // Another subscription's socket was closed: this one would open the next one before its time.
+    if (waitMs > 0) {
+      const seconds = Math.ceil(waitMs / 1_000);
+      const reason = `The server is to be tried again later (retry-after: ${seconds})`;
+      sink.error({ code: TRY_AGAIN_LATER, reason });
+      return () => {};
+    }
     // The client knows nothing of the time that the server asks for: it is told that nobody wants the socket meanwhile.
     const stopListening = client.on('closed', (event) =>
       retryAfterIn(event) > 0 ? sink.error(event) : sink.lost(),
@@ -42,6 +51,18 @@ export function graphqlWs(client: Pick<Client, 'on' | 'subscribe' | 'terminate'>
 
 /** One client may be the transport of many subscriptions. */
 const watched = new WeakSet<object>();
+
+/** When each client may connect again, once a server has asked it to wait. */
+const notBefore = new WeakMap<object, number>();
+
+function obeyWait(client: Pick<Client, 'on'>): void {
+  if (notBefore.has(client)) return;
+  notBefore.set(client, 0);
+  client.on('closed', (event) => {
+    const seconds = retryAfterIn(event);
+    if (seconds > 0) notBefore.set(client, Date.now() + seconds * 1_000);
+  });
+}
 
 /** graphql-ws connects and sends pings, and leaves it to others to miss what should come then. */
 function endSilence(client: Pick<Client, 'on' | 'terminate'>): void {

@@ -613,6 +613,33 @@ describe('malformed', () => {
     assert.match(reader.waitsFor[0]?.message ?? '', /try again later/);
   });
 
+  test('a subscription that begins while another waits for that time waits as well', async () => {
+    const log = new Log();
+    const at: number[] = [];
+    server.answer = log.answer;
+    server.refuseSocket = (socket) => {
+      at.push(performance.now());
+      socket.close(1013, 'try again later (retry-after: 1)');
+    };
+    const client = createClient({
+      url: server.url.replace('http', 'ws'),
+      webSocketImpl: WebSocket,
+      shouldRetry: () => true,
+      retryWait: async () => {},
+    });
+    stops.push(() => void client.dispose());
+    const transport = graphqlWs(client);
+    const first = read(transport);
+    await until('a refusal', () => first.waitsFor[0]);
+    server.refuseSocket = undefined;
+    server.webSockets.once('connection', () => at.push(performance.now()));
+    const second = read(transport);
+    await until('both stand', () => first.gaps[0] && second.gaps[0]);
+    const [refused = 0, again = 0] = at;
+    assert.ok(again - refused >= 990, String(at));
+    assert.match(second.waitsFor[0]?.message ?? '', /try/);
+  });
+
   test('a close without a time, or with a time that is none, is not waited for', async () => {
     const reasons = ['', 'later', 'retry-after: soon', 'retry-after: -1', 'retry-after: 9999999999'];
     let count = 0;

@@ -3,7 +3,7 @@
 //!
 //! A WebSocket counts when it is opened, an event stream when it begins. There is one bucket for all clients, and one for
 //! each address with a part of the rate (the same arithmetic as the rate limit's). An address within its part takes from the
-//! whole bucket; one beyond it only while more than half of the bucket is there. So a crowd behind one address has all the
+//! whole bucket; one beyond it only while more than half of the bucket is there (never from one too small to have halves). So a crowd behind one address has all the
 //! rate where nobody else wants it, and an address that floods keeps nobody out.
 //!
 //! Who is refused learns when to come again: each refused client is told a later time than the one before, at the rate at
@@ -42,8 +42,9 @@ const SPREAD: f64 = 0.5;
 pub struct Admission {
     /// What all clients may take.
     rate: Rate,
-    /// What an address may take beyond its own part: half of the burst is left to others.
-    spare: Rate,
+    /// What an address may take beyond its own part: half of the burst is left to others. `None` where half of it is
+    /// nothing.
+    spare: Option<Rate>,
     /// What each address has for itself.
     part: Rate,
     all: Mutex<All>,
@@ -129,7 +130,7 @@ impl Admission {
         let rate = rate.context("LIVE_CLIENTS_RATE")?;
         Ok(Some(Self {
             rate,
-            spare: rate.with_part_of_burst(2),
+            spare: (rate.burst() >= 2).then(|| rate.with_part_of_burst(2)),
             part: rate.part(ADDRESS_PART),
             all: Mutex::default(),
             addresses: Table::new(ADDRESSES_MAX),
@@ -176,7 +177,8 @@ impl Admission {
             return Ok(());
         };
         if reason == Reason::Address
-            && let Ok(full_at) = self.spare.charge(all.full_at, now, 1, 1)
+            && let Some(spare) = &self.spare
+            && let Ok(full_at) = spare.charge(all.full_at, now, 1, 1)
         {
             all.full_at = full_at;
             return Ok(());
@@ -287,6 +289,23 @@ mod tests {
         assert_eq!(others_refused, 0);
         // It gets what they leave.
         assert!((8_000..9_000).contains(&flood_admitted), "{flood_admitted}");
+    }
+
+    #[test]
+    fn an_address_that_floods_a_bucket_of_one_keeps_nobody_out() {
+        let admission = admission("10/1s/1");
+        let mut flood_admitted = 0;
+        for ms in 0..10_000_u64 {
+            let now = START + ms * 1_000_000;
+            flood_admitted += u32::from(admission.admit_at(address(1), now).is_ok());
+            // Others come once in a second, just after it.
+            if ms % 1_000 == 999 {
+                let other = address(2 + u32::try_from(ms).expect("small"));
+                assert_eq!(admission.admit_at(other, now), Ok(()), "after {ms} ms");
+            }
+        }
+        // Its part is a sixteenth of 10 in a second.
+        assert!((6..=8).contains(&flood_admitted), "{flood_admitted}");
     }
 
     #[test]

@@ -136,7 +136,7 @@ pub async fn run(
     )
     .await?;
     let sockets_end = gateway.transport().sockets_end();
-    lifecycle.spawn("WebSockets", async move {
+    lifecycle.spawn_serving("WebSockets", async move {
         sockets_end.await;
         Ok(())
     });

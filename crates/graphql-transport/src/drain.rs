@@ -19,6 +19,8 @@ use crate::metrics::GaugeGuard;
 
 /// The share of the grace period in which clients are told: the rest is for the last ones to close.
 const TOLD_SHARE: f64 = 0.8;
+/// The share of the grace period in which WebSockets begin operations: each has at least the rest of it to end.
+const BEGUN_SHARE: f64 = 0.5;
 /// A few clients are no crowd: nobody waits longer than this between two of them.
 const PAUSE_MAX: Duration = Duration::from_millis(100);
 
@@ -83,6 +85,11 @@ impl Drain {
             .then(|| self.begun().at + self.grace)
     }
 
+    /// Whether an operation that begins now has enough time to end.
+    pub(crate) fn begins_operations(&self) -> bool {
+        !self.shutdown.is_cancelled() || self.begun().at.elapsed() < self.grace.mul_f64(BEGUN_SHARE)
+    }
+
     fn begun(&self) -> Begun {
         *self.shared.begun.get_or_init(|| {
             let clients = self.shared.live.load(Ordering::Relaxed).max(1);
@@ -110,6 +117,11 @@ impl LiveClient {
             // In a place of its own: a quiet client would keep it.
             Box::pin(sleep_until(turn)).await;
         }
+        self.leaves();
+    }
+
+    /// Counts it as told, also before its turn.
+    pub(crate) fn leaves(&self) {
         self.drained.inc();
     }
 }
@@ -179,6 +191,18 @@ mod tests {
             assert!((124..=126).contains(&count), "{count} in second {second}");
         }
         assert_eq!((crowd.drained.get(), crowd.live.get()), (1_000, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_operation_begins_only_where_half_of_the_grace_period_is_left_for_it() {
+        let crowd = Crowd::new(Duration::from_secs(10));
+        assert!(crowd.drain.begins_operations());
+        crowd.drain.shutdown.cancel();
+        assert!(crowd.drain.begins_operations());
+        tokio::time::sleep(Duration::from_millis(4_900)).await;
+        assert!(crowd.drain.begins_operations());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(!crowd.drain.begins_operations());
     }
 
     #[tokio::test(start_paused = true)]

@@ -16,7 +16,7 @@ use crate::{
 
 /// Answers with one part an event.
 pub(crate) fn respond<S: Service>(service: &Arc<S>, outcome: Outcome) -> Response {
-    streaming::respond::<Multipart, S>(service, outcome)
+    streaming::respond::<Multipart, S>(service, outcome, Multipart::open())
 }
 
 pub(crate) struct Multipart;

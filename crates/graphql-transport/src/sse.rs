@@ -5,19 +5,50 @@
 
 use std::sync::Arc;
 
-use axum::response::Response;
+use axum::{body::Body, response::Response};
 use bytes::Bytes;
+use http::{HeaderValue, header};
 
 use crate::{
     event::Event,
     metrics::Transport,
+    response::GraphqlResponse,
     service::{Outcome, Service},
     streaming::{self, Framing},
 };
 
+/// What an EventSource that was told to come again later waits the next time: about what browsers wait by themselves.
+const RETRY: &[u8] = b"retry: 3000\n\n";
+
 /// Answers with `next` events and a last `complete`.
-pub(crate) fn respond<S: Service>(service: &Arc<S>, outcome: Outcome) -> Response {
-    streaming::respond::<Sse, S>(service, outcome)
+pub(crate) fn respond<S: Service>(
+    service: &Arc<S>,
+    outcome: Outcome,
+    is_event_source: bool,
+) -> Response {
+    let opening = match is_event_source {
+        true => Bytes::from_static(RETRY),
+        false => Sse::open(),
+    };
+    streaming::respond::<Sse, S>(service, outcome, opening)
+}
+
+/// Has an EventSource come again after the refusal's `retry-after`. Any status but 200 would end it for good, by the HTML
+/// standard; a stream that ends makes it come back, after the time in the stream.
+pub(crate) fn come_again(refusal: &GraphqlResponse) -> Response {
+    let after = refusal.headers.get(header::RETRY_AFTER);
+    let after = after.and_then(|it| it.to_str().ok()?.parse::<u64>().ok());
+    let ms = after.unwrap_or(1).saturating_mul(1_000);
+    let mut response = Response::new(Body::from(format!("retry: {ms}\n\n")));
+    for (name, value) in [
+        (header::CONTENT_TYPE, Sse::CONTENT_TYPE),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::VARY, "accept"),
+    ] {
+        let value = HeaderValue::from_static(value);
+        response.headers_mut().insert(name, value);
+    }
+    response
 }
 
 pub(crate) struct Sse;

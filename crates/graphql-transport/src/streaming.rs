@@ -36,8 +36,12 @@ pub(crate) trait Framing: Send + 'static {
 }
 
 /// Answers with a stream that stays open until the subscription ends. A shutdown ends it between two events, without the
-/// closing words, so that clients come back.
-pub(crate) fn respond<F: Framing, S: Service>(service: &Arc<S>, outcome: Outcome) -> Response {
+/// closing words, so that clients come back. `opening` are the bytes before the first event.
+pub(crate) fn respond<F: Framing, S: Service>(
+    service: &Arc<S>,
+    outcome: Outcome,
+    opening: Bytes,
+) -> Response {
     let (events, headers): (EventStream, HeaderMap) = match outcome {
         Outcome::Deferred(work) => {
             let event = stream::once(work.map(Event::from));
@@ -49,7 +53,7 @@ pub(crate) fn respond<F: Framing, S: Service>(service: &Arc<S>, outcome: Outcome
             (stream::iter([Event::from(response)]).boxed(), headers)
         }
     };
-    let frames = frames::<F, S>(service, events).map(Ok::<_, Infallible>);
+    let frames = frames::<F, S>(service, events, opening).map(Ok::<_, Infallible>);
     let mut response = Response::new(Body::from_stream(frames));
     response.headers_mut().extend(headers);
     for (name, value) in [
@@ -107,6 +111,7 @@ pub(crate) fn while_taken<S: Service>(service: &S, mut events: EventStream) -> E
 fn frames<F: Framing, S: Service>(
     service: &Arc<S>,
     events: EventStream,
+    opening: Bytes,
 ) -> impl Stream<Item = Bytes> + Send + use<F, S> {
     let serving = service.serving();
     let client = serving.live_client(F::TRANSPORT);
@@ -115,7 +120,7 @@ fn frames<F: Framing, S: Service>(
         keep_alive: keep_alive(serving.settings.keep_alive),
         deliveries: serving.metrics.deliveries.clone(),
     };
-    stream::once(async { F::open() })
+    stream::once(async { opening })
         .chain(stream::unfold(state, Frames::next::<F>))
         .take_until(Box::pin(async move { client.turn().await }))
 }

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use crate::Guarantee;
+use crate::{Guarantee, errors};
 
 /// The version of the contract that is spoken here.
 const VERSION: u64 = 1;
@@ -15,6 +15,8 @@ const CURSOR_CHARS_MAX: usize = 4_096;
 #[serde(default)]
 pub(crate) struct Response {
     pub data: Option<Box<RawValue>>,
+    /// Of a list that is too long, the first.
+    #[serde(deserialize_with = "errors::first")]
     pub errors: Value,
     pub extensions: Value,
 }

@@ -1,6 +1,7 @@
 //! The task of a subscription: connects, reads, and tries again, as [`Resume`] says.
 
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -13,6 +14,9 @@ use crate::resume::{Asked, Out, Resume, Then};
 use crate::store::{CursorStore, StoredCursor};
 use crate::subscription::Stored;
 use crate::transport::{Connection, Signal};
+
+/// A time that nobody waits for. A longer one may be more than the clock can count.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3_600);
 
 pub(crate) struct Driver {
     pub settings: Arc<Settings>,
@@ -52,7 +56,7 @@ impl Driver {
             Ok(connection) => connection,
             Err(failure) => return self.failed(resume, failure).await,
         };
-        let guess_at = Instant::now() + self.settings.stands_after;
+        let guess_at = Instant::now() + self.settings.stands_after.min(LONGEST);
         loop {
             let signal = tokio::select! {
                 biased;

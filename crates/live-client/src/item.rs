@@ -47,7 +47,7 @@ pub struct Gap {
 #[non_exhaustive]
 pub struct Event {
     data: Box<RawValue>,
-    /// Errors beside the data: some of its fields are null because of them.
+    /// Errors beside the data: some of its fields are null because of them. Of very many, the first.
     pub errors: Vec<Value>,
     /// The response's `extensions`.
     pub extensions: Map<String, Value>,

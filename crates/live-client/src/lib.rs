@@ -20,6 +20,7 @@ mod client;
 mod connect;
 mod contract;
 mod driver;
+mod errors;
 mod failure;
 mod item;
 mod pause;

@@ -24,10 +24,12 @@ impl Pauses {
             .first
             .saturating_mul(1 << attempt.min(DOUBLINGS_MAX))
             .min(self.longest);
-        let grown = doubled.mul_f64(0.75 + fastrand::f64() / 2.0);
+        let spread = 0.75 + fastrand::f64() / 2.0;
+        let grown = Duration::try_from_secs_f64(doubled.as_secs_f64() * spread);
+        let grown = grown.unwrap_or(Duration::MAX);
         let later = failure.is_try_later().then_some(self.try_later);
         match failure.retry_after().or(later) {
-            Some(asked) => grown.max(asked + SPREAD.mul_f64(fastrand::f64())),
+            Some(asked) => grown.max(asked.saturating_add(SPREAD.mul_f64(fastrand::f64()))),
             None => grown,
         }
     }
@@ -57,6 +59,20 @@ mod tests {
         distinct.sort();
         distinct.dedup();
         assert!(distinct.len() > 30, "they are spread");
+    }
+
+    #[test]
+    fn pauses_without_end_are_as_long_as_they_can_be() {
+        let longest = Pauses {
+            first: Duration::MAX,
+            longest: Duration::MAX,
+            try_later: Duration::MAX,
+        };
+        for failure in [Failure::new("lost"), Failure::closed(1013, "busy")] {
+            for attempt in 0..100 {
+                assert!(longest.before(attempt, &failure) > PAUSES.longest);
+            }
+        }
     }
 
     #[test]

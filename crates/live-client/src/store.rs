@@ -1,6 +1,6 @@
 //! Where cursors are kept: they may outlive the process.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -60,7 +60,7 @@ impl CursorStore for MemoryStore {
 }
 
 /// In a file, for one process at a time. Each change writes the whole file, in the background; after a crash of the
-/// machine the file may be older, or empty.
+/// machine the file may be older.
 #[derive(Debug)]
 pub struct FileStore {
     file: Arc<File>,
@@ -121,7 +121,10 @@ impl File {
         let mut name = self.path.file_name().unwrap_or_default().to_owned();
         name.push(".new");
         let new = self.path.with_file_name(name);
-        std::fs::write(&new, text)?;
+        let mut file = std::fs::File::create(&new)?;
+        file.write_all(&text)?;
+        // Otherwise the name may be on the disk before the text.
+        file.sync_all()?;
         std::fs::rename(new, &self.path)
     }
 }

@@ -32,8 +32,12 @@ pub struct Lifecycle {
     /// Cancelled with the shutdown at the latest.
     leaving: CancellationToken,
     shutdown: CancellationToken,
+    /// Cancelled when no client is served any more, but for those that outlast the grace period.
+    drained: CancellationToken,
     /// Cancelled when nothing is served any more.
     served: CancellationToken,
+    /// Those that serve clients.
+    serving: TaskTracker,
     tasks: TaskTracker,
     failure: Arc<Mutex<Option<anyhow::Error>>>,
     is_serving: Arc<AtomicBool>,
@@ -46,9 +50,10 @@ impl Lifecycle {
         Self::default()
     }
 
-    /// A lifecycle that also ends at SIGINT, or `delay` after SIGTERM: see [`Lifecycle::leave`]. A second signal, from
-    /// somebody who does not want to wait, ends the process at once. A process that still runs `limit` after the
-    /// shutdown began is ended with exit code 1 and a logged reason, whatever hangs in it. `name` is the program's.
+    /// A lifecycle that also ends at SIGINT, or `delay` after SIGTERM: see [`Lifecycle::leave`]. A second signal is from
+    /// somebody who does not want to wait: during the delay it begins the shutdown, later it ends the process at once.
+    /// A process that still runs `limit` after the shutdown began is ended with exit code 1 and a logged reason,
+    /// whatever hangs in it. `name` is the program's.
     ///
     /// A thread of its own does this: it works while every thread of the runtime is busy or blocked.
     /// It also catches SIGXFSZ, by which a log file at the limit of file sizes would kill the process.
@@ -103,6 +108,16 @@ impl Lifecycle {
     pub fn end(&self) {
         self.leaving.cancel();
         self.shutdown.cancel();
+        if !self.is_serving() {
+            self.drained.cancel();
+        }
+    }
+
+    /// Cancelled once the shutdown has ended all clients, or when the grace period is nearly over. What clients are
+    /// served from, such as a live feed, stops then, and not at [`Lifecycle::shutdown`]: until their turn comes,
+    /// subscriptions go on.
+    pub fn drained(&self) -> &CancellationToken {
+        &self.drained
     }
 
     /// Reports that the service is not ready any more, and serves on for `delay`: so long load balancers may take to
@@ -167,6 +182,21 @@ impl Lifecycle {
         F: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
         self.spawn_boxed(name, task.boxed());
+    }
+
+    /// Runs a task as [`Lifecycle::spawn`] does, that ends when the last of its clients is gone: [`Lifecycle::drained`]
+    /// waits for it.
+    pub fn spawn_serving<F>(&self, name: &'static str, task: F)
+    where
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        self.spawn_boxed(name, self.serving.track_future(task).boxed());
+    }
+
+    /// Returns when the tasks that serve clients have ended.
+    pub(crate) async fn clients_end(&self) {
+        self.serving.close();
+        self.serving.wait().await;
     }
 
     /// [`Lifecycle::spawn`] without type parameters: so tokio's part is compiled once, and not for each task.
@@ -246,9 +276,10 @@ impl Signals {
         })
     }
 
-    /// Begins the shutdown at the first signal, and ends the process at a second one.
+    /// Begins the shutdown at the first signal, or at the second one if that comes during the delay, and ends the
+    /// process at the next one.
     async fn heed(mut self, lifecycle: &Lifecycle, delay: Duration) {
-        let began = tokio::select! {
+        let mut began = tokio::select! {
             _ = self.interrupt.recv() => {
                 tracing::info!(signal = "SIGINT", "shutting down");
                 // A person waits.
@@ -260,20 +291,22 @@ impl Signals {
                 Instant::now()
             }
         };
-        let leaving = async {
-            lifecycle.leave(delay).await;
-            std::future::pending().await
-        };
-        let code = tokio::select! {
-            code = self.second(began) => code,
-            code = leaving => code,
-        };
+        tokio::select! {
+            biased;
+            () = lifecycle.leave(delay) => {}
+            _ = self.second(began) => {
+                tracing::info!("signalled again, shutting down without the rest of the delay");
+                lifecycle.end();
+                began = Instant::now();
+            }
+        }
+        let code = self.second(began).await;
         tracing::warn!("signalled again, exiting without waiting for running requests");
         telemetry::flush();
         std::process::exit(code);
     }
 
-    /// Waits for a second signal, which ends the process.
+    /// Waits for another signal, which is not the one that came at `began`, and returns the exit code for it.
     async fn second(&mut self, began: Instant) -> i32 {
         loop {
             tokio::select! {

@@ -1,6 +1,7 @@
 //! The listening socket: bind, serve with TCP_NODELAY and time limits, drain at shutdown.
 
 use std::convert::Infallible;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,8 +43,15 @@ const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(20);
 /// Connections that may wait to be accepted. A crowd comes at once, and whoever finds no room waits for a second or more
 /// before the kernel tries again. The kernel allows no more than `net.core.somaxconn`: 4,096 by default.
 const BACKLOG: u32 = 4_096;
+/// The share of the grace period after which nobody is waited for with what clients are served from: it needs time, too.
+/// Live clients have been told to leave by then.
+const DRAINED_SHARE: f64 = 0.9;
 /// How much longer than the requests the background tasks may take: they may wait for the last request.
 const TASKS_TIME_MORE: Duration = Duration::from_millis(500);
+/// How much longer than its grace period a process may hold its operations port.
+const OPERATIONS_PORT_TIME_MORE: Duration = Duration::from_secs(4);
+/// Between two tries to take the operations port.
+const OPERATIONS_PORT_PAUSE: Duration = Duration::from_millis(100);
 /// The pause after a failed accept, because the process has no file descriptor left, for example.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -72,8 +80,11 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 /// on `OPERATIONS_PORT`; without that setting it comes back with the routes in development, and is
 /// nowhere otherwise: what it says is not for the public.
 ///
+/// A process that this one replaces holds its operations port until it has ended. So a port that is taken is tried again
+/// in the background, for as long as a grace period. Then the process ends.
+///
 /// # Errors
-/// When the operations port cannot be bound.
+/// When the operations port cannot be bound for another reason.
 pub async fn operations_routes(
     settings: &Settings,
     health: &Health,
@@ -94,16 +105,36 @@ pub async fn operations_routes(
         });
     };
     let address = SocketAddr::new(settings.host, port);
-    let listener = listen(address).with_context(|| {
-        format!("cannot listen on {address} for metrics: choose another port with OPERATIONS_PORT")
-    })?;
-    let address = listener.local_addr()?;
-    tracing::info!(%address, "metrics are served");
-    lifecycle.serve_operations(address);
+    let bound = match listen(address) {
+        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+            tracing::warn!(%address, "the operations port is taken, will retry: metrics are not served until then");
+            None
+        }
+        bound => Some(bound.with_context(|| no_operations_port(address))?),
+    };
+    if let Some(listener) = &bound {
+        serves_operations(listener, lifecycle)?;
+    }
+    let (life, wait) = (
+        lifecycle.clone(),
+        settings.shutdown_grace + OPERATIONS_PORT_TIME_MORE,
+    );
     let served = lifecycle.served().clone();
     let limits = settings.serve_limits();
     // The metrics show how far a shutdown is.
     lifecycle.spawn_until_served("operations server", async move {
+        let listener = match bound {
+            Some(listener) => listener,
+            None => {
+                let freed = tokio::select! {
+                    freed = listen_when_free(address, wait) => freed,
+                    () = served.cancelled() => return Ok(()),
+                };
+                let listener = freed.with_context(|| no_operations_port(address))?;
+                serves_operations(&listener, &life)?;
+                listener
+            }
+        };
         let connections = Connections::new(OPERATORS_LIMITS, None);
         // A reader of the last metrics may be cut off.
         let make = with_peer(pages);
@@ -111,6 +142,28 @@ pub async fn operations_routes(
         Ok(())
     });
     Ok(public)
+}
+
+fn no_operations_port(address: SocketAddr) -> String {
+    format!("cannot listen on {address} for metrics: choose another port with OPERATIONS_PORT")
+}
+
+fn serves_operations(listener: &TcpListener, lifecycle: &Lifecycle) -> std::io::Result<()> {
+    let address = listener.local_addr()?;
+    tracing::info!(%address, "metrics are served");
+    lifecycle.serve_operations(address);
+    Ok(())
+}
+
+/// Takes a port as soon as it is free, within `wait`.
+async fn listen_when_free(address: SocketAddr, wait: Duration) -> std::io::Result<TcpListener> {
+    let deadline = Instant::now() + wait;
+    loop {
+        match listen(address) {
+            Err(_) if Instant::now() < deadline => tokio::time::sleep(OPERATIONS_PORT_PAUSE).await,
+            bound => return bound,
+        }
+    }
 }
 
 /// Answers the requests of one connection. A boxed function and not a type parameter: so hyper's server is
@@ -182,13 +235,24 @@ pub async fn serve_within(
     let shutdown = lifecycle.shutdown();
     let running = accept(listener, make, shutdown, limits, connections).await;
     // One period for all: the background tasks wind up while the requests finish.
-    let deadline = Instant::now() + grace;
-    if timeout_at(deadline, running.shutdown()).await.is_err() {
-        tracing::warn!(
-            grace_s = grace.as_secs(),
-            "some requests did not finish in time and were dropped"
-        );
-    }
+    let began = Instant::now();
+    let deadline = began + grace;
+    let served = async {
+        if timeout_at(deadline, running.shutdown()).await.is_err() {
+            tracing::warn!(
+                grace_s = grace.as_secs(),
+                "some requests did not finish in time and were dropped"
+            );
+        }
+        let _ = timeout_at(deadline, lifecycle.clients_end()).await;
+        lifecycle.drained().cancel();
+    };
+    let nearly_over = async {
+        let until = began + grace.mul_f64(DRAINED_SHARE);
+        let _ = timeout_at(until, lifecycle.drained().cancelled()).await;
+        lifecycle.drained().cancel();
+    };
+    tokio::join!(served, nearly_over);
     let finished = timeout_at(deadline + TASKS_TIME_MORE, lifecycle.finish()).await;
     lifecycle.served().cancel();
     match finished {

@@ -213,7 +213,7 @@ pub fn endpoint(
     }
     let serving = Serving::new(settings, Arc::new(counts), lifecycle.shutdown().clone());
     let sockets_end = serving.sockets_end();
-    lifecycle.spawn("WebSockets", async move {
+    lifecycle.spawn_serving("WebSockets", async move {
         sockets_end.await;
         Ok(())
     });

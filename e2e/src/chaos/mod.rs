@@ -65,8 +65,10 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether nothing was lost, doubled or out of order.
+    /// Whether nothing was lost, doubled or out of order, no subscriber ended, and none was told of a gap: no fault here
+    /// lasts for longer than the database's history, and whoever resumes after a cursor misses nothing.
     pub fn is_clean(&self) -> bool {
+        let Received { gaps, ended, .. } = self.subscribers;
         [
             self.writes,
             self.projection,
@@ -75,6 +77,7 @@ impl Report {
         ]
         .into_iter()
         .all(Findings::is_clean)
+            && (gaps, ended) == (0, 0)
     }
 }
 
@@ -97,6 +100,7 @@ impl fmt::Display for Report {
             reconnects,
             gaps,
             told,
+            ended,
             findings,
         } = self.subscribers;
         writeln!(formatter, "changes received: {changes}")?;
@@ -105,6 +109,7 @@ impl fmt::Display for Report {
             formatter,
             "gaps told:        {gaps} ({told} changes in them)"
         )?;
+        writeln!(formatter, "subscribers ended: {ended}")?;
         writeln!(formatter, "acknowledged:     {} lost", self.writes.lost)?;
         writeln!(formatter, "projection:       {}", self.projection)?;
         writeln!(formatter, "subscribers:      {findings}")?;
@@ -134,6 +139,9 @@ async fn run_all(options: Options) -> anyhow::Result<Report> {
     stop.cancel();
     fleet.heal().await?;
     let acknowledged = writers.finish().await?;
+
+    // The last change of each post, which everybody has to show.
+    writers::write_last(&fleet, &posts).await?;
 
     let truth = oracle::Truth::read(&fleet, start).await?;
     let writes = oracle::check_writes(&truth, &acknowledged.changes);

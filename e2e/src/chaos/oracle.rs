@@ -86,7 +86,8 @@ impl Findings {
             let (before, after) = shown_at.split_at(*gap);
             let after = after.iter().flatten().next();
             let begin = before.iter().rev().flatten().next().map_or(0, |it| it + 1);
-            begin..after.copied().unwrap_or(truth.len())
+            // Nothing after it, nothing forgiven: the last change of all has to be shown.
+            begin..after.copied().unwrap_or(begin)
         });
         let told: Vec<_> = told.collect();
         let is_told = |place: &usize| told.iter().any(|range| range.contains(place));
@@ -331,6 +332,8 @@ pub struct Received {
     pub gaps: usize,
     /// Changes that were missing there.
     pub told: usize,
+    /// Subscribers that ended, or whose subscription the server completed.
+    pub ended: usize,
     /// What is missing elsewhere, doubled, or out of order.
     pub findings: Findings,
 }
@@ -379,6 +382,7 @@ pub async fn check_subscribers(
             received.reconnects += log.reconnects;
             received.gaps += gaps.len();
             received.told += told;
+            received.ended += usize::from(log.has_ended);
             received.findings += found;
         });
     }
@@ -394,6 +398,7 @@ mod tests {
         let truth = [1, 2, 3, 4];
         assert!(Findings::compare(&truth, &truth).is_clean());
         assert_eq!(Findings::compare(&truth, &[1, 2, 4]).lost, 1);
+        assert_eq!(Findings::compare(&[1, 2], &[2]).lost, 1);
         assert_eq!(Findings::compare(&truth, &[1, 2, 2, 3, 4]).doubled, 1);
         assert_eq!(Findings::compare(&truth, &[1, 3, 2, 4]).out_of_order, 1);
         assert_eq!(Findings::compare(&truth, &[1, 2, 3, 4, 9]).doubled, 1);
@@ -416,7 +421,7 @@ mod tests {
         };
         assert_eq!(compare(&[1, 4, 5], &[1]), (0, 2));
         assert_eq!(compare(&[1, 4, 5], &[2]), (2, 0));
-        assert_eq!(compare(&[1, 2], &[2]), (0, 3));
+        assert_eq!(compare(&[1, 2], &[2]), (3, 0));
         assert_eq!(compare(&[2, 5], &[0]), (2, 1));
     }
 }

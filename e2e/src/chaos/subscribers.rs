@@ -61,6 +61,8 @@ pub struct Log {
     pub reconnects: usize,
     /// Error codes with which the server ended a stream, in order.
     pub codes: Vec<String>,
+    /// The subscription ended, by an error or by `complete`, though its post is still there.
+    pub has_ended: bool,
     /// How much was seen when a gap was told.
     pub gaps: Vec<usize>,
     cursor: Option<String>,
@@ -158,7 +160,9 @@ async fn follow_client(request: rejoinder_client::Request, log: Arc<Mutex<Log>>)
             Err(failure) => log.codes.push(format!("the end: {failure}")),
         }
     }
-    lock(&log).codes.push("the end".to_owned());
+    let mut log = lock(&log);
+    log.codes.push("the end".to_owned());
+    log.has_ended = true;
 }
 
 /// Writes comments until every subscriber has received one: from then on each is surely live.
@@ -227,7 +231,13 @@ async fn connection(
                 lock(log).codes.push(code.to_owned());
                 return Ok(());
             }
-            ClientEvent::Complete | ClientEvent::Closed(_) => return Ok(()),
+            ClientEvent::Complete => {
+                let mut log = lock(log);
+                log.codes.push("complete".to_owned());
+                log.has_ended = true;
+                return Ok(());
+            }
+            ClientEvent::Closed(_) => return Ok(()),
         }
     }
 }

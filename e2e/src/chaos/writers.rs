@@ -92,6 +92,20 @@ pub fn start(
     Writers(writers)
 }
 
+/// Writes one more comment to each post, after everything else.
+///
+/// # Errors
+/// When one is refused, or never acknowledged.
+pub async fn write_last(fleet: &Fleet, posts: &[String]) -> anyhow::Result<()> {
+    let endpoint = fleet.endpoint(0, "http");
+    for post in posts {
+        let text = format!("the last of {post}");
+        let input = json!({ "input": { "postId": post, "text": text, "idempotencyKey": text } });
+        until_done(fleet, &endpoint, Person::Moderator, CREATE, input, None).await?;
+    }
+    Ok(())
+}
+
 struct Writer {
     fleet: Arc<Fleet>,
     endpoint: String,
@@ -229,30 +243,41 @@ impl Writer {
         variables: Value,
         also: Option<&str>,
     ) -> anyhow::Result<Value> {
-        let deadline = Instant::now() + CHANGE_LIMIT;
-        let mut last = Value::Null;
-        let mut retried = false;
-        while Instant::now() < deadline {
-            if let Some(answer) = self
-                .fleet
-                .ask(&self.endpoint, person, mutation, variables.clone())
-                .await
-            {
-                let code = answer["errors"][0]["extensions"]["code"].as_str();
-                if answer["errors"].is_null() || (retried && code.is_some() && code == also) {
-                    return Ok(answer);
-                }
-                if matches!(
-                    code,
-                    Some("BAD_USER_INPUT" | "CONFLICT" | "NOT_FOUND" | "FORBIDDEN")
-                ) {
-                    bail!("a change was refused: {answer}");
-                }
-                last = answer;
-            }
-            retried = true;
-            sleep(RETRY_PAUSE).await;
-        }
-        bail!("a change was never acknowledged: {last}")
+        let (fleet, endpoint) = (&self.fleet, &self.endpoint);
+        until_done(fleet, endpoint, person, mutation, variables, also).await
     }
+}
+
+async fn until_done(
+    fleet: &Fleet,
+    endpoint: &str,
+    person: Person,
+    mutation: &str,
+    variables: Value,
+    also: Option<&str>,
+) -> anyhow::Result<Value> {
+    let deadline = Instant::now() + CHANGE_LIMIT;
+    let mut last = Value::Null;
+    let mut retried = false;
+    while Instant::now() < deadline {
+        if let Some(answer) = fleet
+            .ask(endpoint, person, mutation, variables.clone())
+            .await
+        {
+            let code = answer["errors"][0]["extensions"]["code"].as_str();
+            if answer["errors"].is_null() || (retried && code.is_some() && code == also) {
+                return Ok(answer);
+            }
+            if matches!(
+                code,
+                Some("BAD_USER_INPUT" | "CONFLICT" | "NOT_FOUND" | "FORBIDDEN")
+            ) {
+                bail!("a change was refused: {answer}");
+            }
+            last = answer;
+        }
+        retried = true;
+        sleep(RETRY_PAUSE).await;
+    }
+    bail!("a change was never acknowledged: {last}")
 }

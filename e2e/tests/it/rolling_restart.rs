@@ -20,6 +20,9 @@ const QUERY: &str =
     "query($id: ID!) { post(id: $id) { title comments(first: 3) { edges { node { text } } } } }";
 const CHANGES: &str = "subscription($post: ID!) { commentChanges(postId: $post) { __typename } }";
 
+const FOLLOW: &str = "subscription($post: ID!) { commentChanges(postId: $post) {
+    __typename ... on CommentAdded { comment { text } } } }";
+
 /// Each instance beside those of the system.
 struct Others(Vec<(Service, Instance)>);
 
@@ -171,5 +174,32 @@ async fn instances_restarted_one_after_another_cost_no_client_an_error() {
             event["data"]["commentChanges"]["__typename"], "CommentAdded",
             "{event}"
         );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn subscriptions_on_several_sockets_outlast_a_restart_of_their_subgraph() {
+    let mut system = System::start(PROGRAM).await;
+    let graphql = system.graphql().clone();
+    system.kill(Service::Gateway).await;
+    // Each subscription has a socket to the subgraph, whose turn comes after that of the one before.
+    let settings = [("SUBSCRIPTION_SOCKET_OPERATIONS_MAX", "1")];
+    system.run_with(Service::Gateway, &settings).await;
+    system.ready(Service::Gateway).await;
+    let mut watched = Vec::new();
+    for number in 0..4 {
+        let post = graphql.create_post(&format!("Post {number}")).await;
+        let comments = Subscription::comments_of(&graphql, FOLLOW, &post).await;
+        watched.push((post, comments));
+    }
+    system.restart(Service::Comments).await;
+    system.ready(Service::Comments).await;
+    for (post, watched) in &mut watched {
+        graphql.create_comment(post, "after the restart").await;
+        let ClientEvent::Next(event) = watched.next().await else {
+            panic!("a subscription has ended");
+        };
+        let kind = &event["data"]["commentChanges"]["__typename"];
+        assert_eq!(kind, "CommentAdded", "{event}");
     }
 }

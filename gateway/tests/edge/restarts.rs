@@ -18,6 +18,8 @@ use crate::support::{
 
 const CHANGES: &str = "subscription { changes { cursor message { text } } }";
 
+const CHANGES_BY_GET: &str = "/graphql?query=subscription%7Bchanges%7Bcursor%7D%7D";
+
 /// What a client got up to its end, and when that was.
 struct Ended {
     /// Cursors in the order in which they came.
@@ -285,6 +287,24 @@ async fn clients_above_the_rate_are_told_when_to_come_again_and_others_are_serve
         assert_eq!(extensions["retryAfter"].as_u64(), answer.retry_after);
         assert!(answer.retry_after.expect("a time") >= 60);
     }
+    // An EventSource gives up at every status but 200, and comes back after the end of a stream.
+    let request = reqwest::Client::new()
+        .get(gateway.url(CHANGES_BY_GET))
+        .header("accept", "text/event-stream");
+    let answer = request.send().await.expect("an answer");
+    assert_eq!(answer.status(), 200);
+    assert!(
+        answer.headers()["content-type"]
+            .to_str()
+            .expect("text")
+            .starts_with("text/event-stream")
+    );
+    let text = answer.text().await.expect("an orderly end");
+    let ms = text
+        .strip_prefix("retry: ")
+        .and_then(|it| it.strip_suffix("\n\n"));
+    let ms: u64 = ms.expect(&text).parse().expect("milliseconds");
+    assert!(ms >= 60_000 && ms % 1_000 == 0, "{ms}");
     // What is no live client is not limited.
     assert!(gateway.query("{ greeting }").await["data"].is_object());
     let query = json!({ "query": "{ greeting }" });
@@ -293,12 +313,23 @@ async fn clients_above_the_rate_are_told_when_to_come_again_and_others_are_serve
     for (name, count) in [
         ("gateway_admitted_clients_total", 2.0),
         ("gateway_refused_clients_total{reason=\"address\"}", 1.0),
-        ("gateway_refused_clients_total{reason=\"all\"}", 3.0),
-        ("gateway_refusals_total{code=\"TOO_MANY_NEW_CLIENTS\"}", 4.0),
+        ("gateway_refused_clients_total{reason=\"all\"}", 4.0),
+        ("gateway_refusals_total{code=\"TOO_MANY_NEW_CLIENTS\"}", 5.0),
         ("gateway_websockets_closed_total{close_code=\"1013\"}", 2.0),
     ] {
         assert_eq!(gateway.metric(name).await, count, "{name}");
     }
+}
+
+#[tokio::test]
+async fn an_event_source_that_is_admitted_waits_a_moment_after_the_next_loss() {
+    let gateway = TestGateway::start().await;
+    let request = reqwest::Client::new()
+        .get(gateway.url(CHANGES_BY_GET))
+        .header("accept", "text/event-stream");
+    let mut answer = request.send().await.expect("an answer");
+    let first = answer.chunk().await.expect("open").expect("a chunk");
+    assert_eq!(&first[..], b"retry: 3000\n\n");
 }
 
 #[tokio::test]

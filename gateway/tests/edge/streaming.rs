@@ -82,7 +82,7 @@ async fn last_event_id_resumes() {
         .header("accept", SSE)
         .header("last-event-id", "c0");
     let mut stream = Stream::new(request.send().await.expect("an answer"));
-    assert_eq!(stream.until("\n\n").await, ":\n\n");
+    assert_eq!(stream.until("\n\n").await, "retry: 3000\n\n");
     assert!(
         stream
             .until("\n\n")

@@ -1,9 +1,10 @@
 //! Live comments: the changes of one post's comments, as types of the graph.
 
-use std::future::ready;
+use std::future::{pending, ready};
+use std::sync::Arc;
 use std::time::Duration;
 
-use changefeed::{Change, ChangeKind, Cursor, FromDocument, Hub, Subscription};
+use changefeed::{Change, ChangeKind, Cursor, FromDocument, Hub, TopicError};
 use futures_util::{Stream, StreamExt};
 use service::{Health, Lifecycle};
 use subgraph::Delivery;
@@ -104,12 +105,22 @@ impl Feed {
         post: PostId,
         after: Option<&str>,
         delivery: &Delivery,
-    ) -> Result<Subscription<Comment>, Error> {
+    ) -> Result<impl Stream<Item = Result<(Cursor, Arc<Change<Comment>>), TopicError>> + use<>, Error>
+    {
         self.known.require(post).await?;
         let changes = self.hub.subscribe(post, after).await?;
         delivery.while_it_answers(self.hub.answers());
         delivery.stands_after(changes.start().as_str());
-        Ok(changes)
+        Ok(changes.then(silent_at_stop))
+    }
+}
+
+/// A hub stops when the process ends: then the close of the connection tells a subscriber to resume elsewhere. An error
+/// would be an answer, and most clients do not come back after one.
+pub(crate) async fn silent_at_stop<T>(item: Result<T, TopicError>) -> Result<T, TopicError> {
+    match item {
+        Err(TopicError::Stopped { .. }) => pending().await,
+        item => item,
     }
 }
 
@@ -171,13 +182,14 @@ fn seen_from(
     }
 }
 
-/// Ties a hub to the process: the shutdown stops it, and its failure ends the process. `name` is for the log.
+/// Ties a hub to the process: it stops once a shutdown has ended its subscribers, and its failure ends the process.
+/// `name` is for the log.
 pub fn supervise<T: FromDocument>(hub: &Hub<T>, name: &'static str, lifecycle: &Lifecycle) {
-    let (running, shutdown) = (hub.clone(), lifecycle.shutdown().clone());
+    let (running, drained) = (hub.clone(), lifecycle.drained().clone());
     lifecycle.spawn(name, async move {
         tokio::select! {
             finished = running.finished() => finished?,
-            () = shutdown.cancelled() => running.stop().await,
+            () = drained.cancelled() => running.stop().await,
         }
         Ok(())
     });

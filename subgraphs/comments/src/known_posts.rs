@@ -77,12 +77,12 @@ impl KnownPosts {
     ) -> anyhow::Result<()> {
         let deletions = KeyStream::start_with_pauses(posts, &[Operation::Delete], LOOK_PAUSE).await;
         let mut deletions = deletions.context("cannot follow the posts")?;
-        let (known, shutdown) = (self.clone(), lifecycle.shutdown().clone());
+        let (known, drained) = (self.clone(), lifecycle.drained().clone());
         lifecycle.spawn("the following of deleted posts", async move {
             loop {
                 let change = tokio::select! {
                     change = deletions.next() => change?,
-                    () = shutdown.cancelled() => return Ok(()),
+                    () = drained.cancelled() => return Ok(()),
                 };
                 match change {
                     KeyChange::Document { key, .. } => {

@@ -6,6 +6,7 @@ use futures_util::{Stream, StreamExt};
 use subgraph::Delivery;
 
 use crate::comment::CommentId;
+use crate::feed::silent_at_stop;
 use crate::moderation::{ModerationEntry, STATES};
 use crate::moderation_change::{
     ModerationChange, ModerationChanged, ModerationEntered, ModerationLeft,
@@ -63,7 +64,7 @@ impl ModerationFeed {
         delivery.while_it_answers(self.hub.answers());
         delivery.stands_after(changes.start().as_str());
         let store = self.store.clone();
-        Ok(changes.filter_map(move |change| {
+        Ok(changes.then(silent_at_stop).filter_map(move |change| {
             let (store, delivery) = (store.clone(), delivery.clone());
             async move {
                 let (cursor, change) = match change {

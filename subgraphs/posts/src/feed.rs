@@ -171,14 +171,14 @@ impl Drop for Watch {
     }
 }
 
-/// Ties the projection to the process: the shutdown stops it, its failure ends the process, and readiness
+/// Ties the projection to the process: it stops once a shutdown has ended its readers, its failure ends the process, and readiness
 /// depends on its lag.
 pub fn supervise(projector: &Projector, lifecycle: &Lifecycle, health: &Health) {
-    let (running, shutdown) = (projector.clone(), lifecycle.shutdown().clone());
+    let (running, drained) = (projector.clone(), lifecycle.drained().clone());
     lifecycle.spawn("the projection of comments", async move {
         tokio::select! {
             finished = running.finished() => finished?,
-            () = shutdown.cancelled() => running.stop().await,
+            () = drained.cancelled() => running.stop().await,
         }
         Ok(())
     });

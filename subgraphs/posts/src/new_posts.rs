@@ -31,13 +31,13 @@ pub(crate) type NewPosts = mpsc::Sender<ObjectId>;
 pub(crate) fn start(database: &Database, projector: Projector, lifecycle: &Lifecycle) -> NewPosts {
     let (sender, mut posts) = mpsc::channel(WAITING_MAX);
     let comments = database.collection("comments");
-    let shutdown = lifecycle.shutdown().clone();
+    let drained = lifecycle.drained().clone();
     lifecycle.spawn("the look-up of new posts' comments", async move {
         let mut batch = Vec::new();
         loop {
             tokio::select! {
                 count = posts.recv_many(&mut batch, AT_ONCE_MAX) => if count == 0 { return Ok(()) },
-                () = shutdown.cancelled() => return Ok(()),
+                () = drained.cancelled() => return Ok(()),
             }
             tokio::time::sleep(LINGER).await;
             while batch.len() < AT_ONCE_MAX
@@ -53,7 +53,7 @@ pub(crate) fn start(database: &Database, projector: Projector, lifecycle: &Lifec
                 );
                 tokio::select! {
                     () = tokio::time::sleep(RETRY_PAUSE) => {}
-                    () = shutdown.cancelled() => return Ok(()),
+                    () = drained.cancelled() => return Ok(()),
                 }
             }
             batch.clear();

@@ -21,7 +21,7 @@ use crate::new_posts::NewPosts;
 /// How often the stream checks which generation of the projection serves.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Reports every change after this call to the feed, until shutdown. `posts` is the collection, with a client
+/// Reports every change after this call to the feed, until a shutdown has ended its subscribers. `posts` is the collection, with a client
 /// for change streams alone.
 ///
 /// # Errors
@@ -48,14 +48,14 @@ pub async fn follow(
         feed,
         new_posts,
     };
-    let shutdown = lifecycle.shutdown().clone();
+    let drained = lifecycle.drained().clone();
     lifecycle.spawn("the feed of posts", async move {
         let mut look = tokio::time::interval(LOOK_INTERVAL);
         loop {
             tokio::select! {
                 change = changes.next() => follower.report(change?).await,
                 _ = look.tick() => follower.notice_generation(),
-                () = shutdown.cancelled() => return Ok(()),
+                () = drained.cancelled() => return Ok(()),
             }
         }
     });

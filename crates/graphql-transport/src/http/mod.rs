@@ -327,6 +327,9 @@ async fn exchange<S: Service>(
     if accepted.streaming.is_some() {
         check_last_event_id(&parts.headers)?;
     }
+    // A browser's EventSource sends nothing else.
+    let is_event_source =
+        transport == Transport::Get && matches!(accepted.streaming, Some(Streaming::Sse));
     let headers: HeaderMap = std::mem::take(&mut parts.headers);
     let outlet = parts.extensions.get::<Arc<Outlet>>();
     // Each event is a chunk of the response, which only HTTP/1.1 has.
@@ -362,12 +365,20 @@ async fn exchange<S: Service>(
         outcome => outcome,
     };
     Ok(match (outcome, accepted.single, accepted.streaming) {
+        (Outcome::Single(response), None, _)
+            if is_event_source
+                && response
+                    .refused
+                    .is_some_and(|refused| refused.is(Code::TooManyNewClients)) =>
+        {
+            sse::come_again(&response)
+        }
         // Clients of streams look at the status, too, to learn that they need a token or have to come again later.
         (Outcome::Single(response), single, _) if respond::is_status_of_streams(&response) => {
             respond::single(response, single.unwrap_or(Media::Json))
         }
         (Outcome::Single(response), Some(media), _) => respond::single(response, media),
-        (outcome, _, Some(Streaming::Sse)) => sse::respond(service, outcome),
+        (outcome, _, Some(Streaming::Sse)) => sse::respond(service, outcome, is_event_source),
         (outcome, _, Some(Streaming::Multipart)) => multipart::respond(service, outcome),
         // Neither can be: a stream only comes where streaming was allowed, and `Accepted` always
         // has a media type for a single answer or for a stream.

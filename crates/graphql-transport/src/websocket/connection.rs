@@ -158,7 +158,12 @@ impl<S: Service> ClientConnection<S> {
     async fn until_end(&mut self, client: &LiveClient) -> End {
         match self.serve(client).await {
             Ok(()) => End::Drain(Close::Restarting),
-            Err(end) => end,
+            Err(end) => {
+                if matches!(end, End::Drain(Close::Restarting)) {
+                    client.leaves();
+                }
+                end
+            }
         }
     }
 
@@ -303,6 +308,10 @@ impl<S: Service> ClientConnection<S> {
         if self.client.admitted().has_ended() {
             let why = "the token has expired: connect again with a new one".to_owned();
             return Err(End::Drain(Close::Forbidden(why)));
+        }
+        // So does one of a service that ends soon: nothing of the operation has begun, and it would be cut.
+        if !self.serving().drain.begins_operations() {
+            return Err(End::Drain(Close::Restarting));
         }
         let request = match request_json::read(request) {
             Ok(request) => request,

@@ -13,10 +13,9 @@ use tokio::time::timeout;
 
 use super::{Signal, headers_of, lost, retry_after, too_slow};
 use crate::client::Settings;
+use crate::errors::ERRORS_BYTES_MAX;
 use crate::failure::Failure;
 
-/// Of an answer that is no stream: as much as errors need.
-const REFUSAL_BYTES_MAX: usize = 64 * 1024;
 /// What hyper reads ahead, and the longest headers.
 const READ_BUFFER_BYTES_MAX: usize = 64 * 1024;
 
@@ -139,7 +138,7 @@ async fn refusal(answer: Response<Incoming>, limit: Duration) -> Failure {
     let mut body = answer.into_body();
     let mut text = Vec::new();
     let read = async {
-        while text.len() < REFUSAL_BYTES_MAX
+        while text.len() < ERRORS_BYTES_MAX
             && let Some(Ok(frame)) = body.frame().await
         {
             text.extend_from_slice(frame.data_ref().map_or(&[][..], |it| it));

@@ -31,6 +31,7 @@ struct Part<'text> {
     #[serde(borrow, default)]
     payload: Option<&'text RawValue>,
     #[serde(default)]
+    #[serde(deserialize_with = "crate::errors::first")]
     errors: Value,
 }
 

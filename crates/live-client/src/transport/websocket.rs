@@ -5,8 +5,8 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use http::{HeaderValue, header};
 use serde::Deserialize;
+use serde_json::json;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -16,6 +16,7 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use super::{Signal, headers_of, lost, retry_after};
 use crate::client::Settings;
 use crate::connect::Stream;
+use crate::errors;
 use crate::failure::Failure;
 
 const SUBPROTOCOL: &str = "graphql-transport-ws";
@@ -125,10 +126,7 @@ impl WebSocket {
                 json: payload.to_owned(),
                 id: None,
             })),
-            "error" if is_ours => {
-                let errors: Value = serde_json::from_str(payload).unwrap_or_default();
-                Err(Failure::from_errors(errors))
-            }
+            "error" if is_ours => Err(Failure::from_errors(errors::first_of(payload))),
             "complete" if is_ours => Ok(Some(Signal::Complete)),
             "ping" => {
                 self.pong().await?;

@@ -55,12 +55,31 @@ fn an_operations_port_that_cannot_be_used_is_refused_by_name() {
     ] {
         let mut process = Process::start(
             an_operations_port_that_cannot_be_used_is_refused_by_name,
-            &[("OPERATIONS_PORT", port)],
+            &[("OPERATIONS_PORT", port), ("SHUTDOWN_GRACE", "0s")],
         );
         assert_eq!(process.end().code(), Some(code));
         let log = process.whole_log().join("\n");
         assert!(log.contains(name), "{log}");
     }
+}
+
+#[test]
+fn an_operations_port_that_the_process_before_still_holds_is_taken_when_it_is_free() {
+    play(public_and_operations);
+    let held = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let address = held.local_addr().expect("an address");
+    let mut process = Process::start(
+        an_operations_port_that_the_process_before_still_holds_is_taken_when_it_is_free,
+        &[("OPERATIONS_PORT", &address.port().to_string())],
+    );
+    let public = process.address();
+    process.logged("the operations port is taken, will retry");
+    assert_eq!(fetch(public, "/health/live"), "live\n");
+    drop(held);
+    assert_eq!(process.address_after(service::OPERATIONS), address);
+    assert!(fetch(address, "/metrics").contains("# EOF"));
+    process.signal(Signal::TERM);
+    assert_eq!(process.end().code(), Some(0));
 }
 
 async fn public_and_operations(

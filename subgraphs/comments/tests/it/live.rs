@@ -344,6 +344,52 @@ async fn a_stopping_service_closes_its_sockets() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn subscriptions_of_a_stopping_service_go_on_until_their_sockets_are_closed() {
+    let comments = Comments::start().await;
+    let post = comments.post().await;
+    let mut sockets = Vec::new();
+    for _ in 0..4 {
+        let mut socket = comments.subscribe(ADDED, json!({ "post": post })).await;
+        settle(&comments, &post, &mut socket).await;
+        sockets.push(socket);
+    }
+    let written = comments.collection("comments");
+    let stopping = tokio::spawn(comments.stop());
+    let mut closed = Vec::new();
+    let mut late = 0;
+    // The first is told at once, each of the others 100 ms after the one before.
+    for socket in &mut sockets {
+        loop {
+            let message = socket.next().await;
+            if message.get("close").is_some() {
+                closed.push(message);
+                break;
+            }
+            assert_eq!(message["type"], "next", "{message}");
+            let text = &message["payload"]["data"]["commentAdded"]["text"];
+            late += usize::from(text == "late");
+        }
+        let key = ObjectId::parse_str(&post).expect("an id");
+        let comment = doc! { "postId": key, "text": "late", "createdAt": DateTime::now() };
+        written.insert_one(comment).await.expect("inserted");
+    }
+    assert_eq!(
+        closed,
+        [
+            json!({ "close": 1012 }),
+            json!({ "close": 1012 }),
+            json!({ "close": 1012 }),
+            json!({ "close": 1012 })
+        ]
+    );
+    assert!(
+        late > 0,
+        "the last one received what was written after the first one's close"
+    );
+    stopping.await.expect("a clean end");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn server_sent_events_carry_a_subscription() {
     let comments = Comments::start().await;
     let post = comments.post().await;
