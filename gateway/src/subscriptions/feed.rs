@@ -314,6 +314,7 @@ impl UpstreamFeed {
                     {
                         messages = moved.messages;
                         self.has_cursors = moved.has_cursors;
+                        self.upstream.note(moved.status);
                         self.avoidance.runs_at(messages.address());
                         has_moved = true;
                         accepted_at = Some(Instant::now());

@@ -8,7 +8,7 @@
 use std::{future::pending, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
-use graphql_transport::{Guarantee, Stands};
+use graphql_transport::{Guarantee, Stands, Status};
 use tokio::time::{Sleep, sleep, timeout};
 
 use super::{
@@ -52,6 +52,8 @@ pub(super) struct Opened {
     pub messages: Messages,
     /// Whether the subgraph has said that it sends each event's cursor in `extensions`.
     pub has_cursors: bool,
+    /// What its first frame says of it; live if it has none.
+    pub status: Status,
 }
 
 /// The address that a subscription should not return to.
@@ -111,6 +113,7 @@ impl Opened {
         Self {
             messages,
             has_cursors: false,
+            status: Status::default(),
         }
     }
 }
@@ -236,6 +239,7 @@ impl Resumption {
                     return has_cursors.then_some(Opened {
                         messages,
                         has_cursors,
+                        status: stands.status.unwrap_or_default(),
                     });
                 }
                 UpstreamMessage::Errors(_) | UpstreamMessage::Complete => return None,
