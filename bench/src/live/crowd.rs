@@ -44,15 +44,23 @@ struct Process {
 }
 
 impl Crowd {
+    /// Starts the processes.
+    ///
+    /// # Errors
+    /// When one does not start.
+    pub fn start(clients: &Clients, processes: u8) -> anyhow::Result<Self> {
+        let processes = (0..processes.into()).map(|number| Process::start(clients, number));
+        Ok(Self {
+            processes: processes.collect::<anyhow::Result<_>>()?,
+        })
+    }
+
     /// Starts the processes, and connects so many clients in all.
     ///
     /// # Errors
     /// When one does not start, or cannot connect.
     pub async fn connected(clients: &Clients, processes: u8, count: usize) -> anyhow::Result<Self> {
-        let processes = (0..processes.into()).map(|number| Process::start(clients, number));
-        let mut crowd = Self {
-            processes: processes.collect::<anyhow::Result<_>>()?,
-        };
+        let mut crowd = Self::start(clients, processes)?;
         crowd.connect(count).await?;
         Ok(crowd)
     }

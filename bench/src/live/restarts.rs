@@ -111,7 +111,7 @@ impl Scene {
         Ok(Self {
             clients,
             transport,
-            crowd: Crowd::start(&crowd, options.processes.into())?,
+            crowd: Crowd::start(&crowd, options.processes)?,
             gateway,
             gateway_settings,
             supergraph,

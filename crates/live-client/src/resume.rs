@@ -32,6 +32,9 @@ const RECENT_MAX: usize = 128;
 /// An event that fails so often is given up, and so is one that is too large.
 const EVENT_TRIES_MAX: u32 = 3;
 
+/// Whether a failure ends the subscription.
+pub(crate) type IsFinal = Arc<dyn Fn(&Failure) -> bool + Send + Sync>;
+
 /// What is asked for, and how.
 #[derive(Clone)]
 pub(crate) struct Asked {
@@ -43,7 +46,7 @@ pub(crate) struct Asked {
     /// The variable of servers that do not know the contract.
     pub after_variable: String,
     pub resync: Resync,
-    pub is_final: Option<Arc<dyn Fn(&Failure) -> bool + Send + Sync>>,
+    pub is_final: Option<IsFinal>,
     pub pauses: Pauses,
     pub tries_max: Option<u32>,
 }

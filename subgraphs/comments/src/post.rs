@@ -50,6 +50,10 @@ impl Post {
     /// All comments on the post, in pages, replies among them. Use `first` (and `after`) to page forwards, or `last` (and
     /// `before`) to page backwards. Without either, the first 20 comments are returned.
     #[graphql(directive = list_size::apply(PAGE, names(["first", "last"]), names(["edges"]), Some(false)))]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the Relay connection's arguments"
+    )]
     async fn comments(
         &self,
         ctx: &Context<'_>,

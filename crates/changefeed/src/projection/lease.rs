@@ -38,7 +38,7 @@ enum Turn {
 
 /// What came of the attempt to take the lease.
 pub(crate) enum Acquired {
-    Held(HeldLease),
+    Held(Box<HeldLease>),
     /// Another instance leads; its lease runs out after this time if it does not renew it.
     Busy {
         left: Duration,
@@ -117,7 +117,7 @@ impl Lease {
         if let Ok(left) = before.get_document("session") {
             self.kill_session(left).await;
         }
-        Ok(Acquired::Held(self.keep(epoch, session)))
+        Ok(Acquired::Held(Box::new(self.keep(epoch, session))))
     }
 
     /// How long the lease is still valid, zero when it has run out; `None` where there is none.

@@ -173,6 +173,7 @@ impl FakeServer {
     /// A WebSocket with one subscription.
     pub async fn speak<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) {
         let mut head = String::new();
+        #[expect(clippy::result_large_err, reason = "the error is the library's type")]
         let accept = |request: &Request, mut response: Response| {
             head = format!("{:?}", request.headers());
             let protocol = request.headers()["sec-websocket-protocol"].clone();

@@ -56,7 +56,7 @@ async fn apply_in_one_transaction(
     // Now and then the list shrinks below what it shows.
     let deletes_in_ten = random.u32(1..8);
     // Comments that are all new are stored in another way.
-    let are_all_new = batch % 3 == 0;
+    let are_all_new = batch.is_multiple_of(3);
     for change in 0..random.usize(1..CHANGES_MAX) {
         let text = format!("batch {batch} change {change}");
         let known = random.choice(comments.keys().copied().collect::<Vec<_>>());
