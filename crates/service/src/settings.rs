@@ -54,8 +54,8 @@ pub struct Settings {
     #[arg(long, env = "SHUTDOWN_GRACE", alias = "shutdown-grace-seconds", default_value = "10s", value_parser = duration)]
     pub shutdown_grace: Duration,
     /// After SIGTERM, serve on for this long, and only report at `/health/ready` that the service is not ready. Only then
-    /// does the shutdown begin, and its grace period. Set it to what your load balancer takes to send nothing more: in
-    /// Kubernetes about 5s. By default the shutdown begins at once.
+    /// does the shutdown begin, and its grace period. A second signal ends the delay. Set it to what your load balancer
+    /// takes to send nothing more: in Kubernetes about 5s. By default the shutdown begins at once.
     #[arg(long, env = "SHUTDOWN_DELAY", default_value = "0s", value_parser = duration_up_to(SHUTDOWN_DELAY_MAX))]
     pub shutdown_delay: Duration,
     /// Limit the number of open client connections, WebSockets included. The limit of open files, less 256,
