@@ -76,12 +76,13 @@ function isLoaded(postId: string, commentId: string): boolean {
   return edges.some(({ node }) => (node as { id: string }).id === commentId);
 }
 
-/** Once it is drawn. */
+/** Once it is drawn. A list that begins again may have to come first: it is sought until then, and shown with the list. */
 function show(target: string): void {
-  sought = undefined;
   requestAnimationFrame(() => {
     const element = document.getElementById(`comment-${target}`);
-    element?.scrollIntoView({ block: 'center' });
-    element?.focus({ preventScroll: true });
+    if (!element) return;
+    sought = undefined;
+    element.scrollIntoView({ block: 'center' });
+    element.focus({ preventScroll: true });
   });
 }
