@@ -1,6 +1,6 @@
-//! When each live client is told to come back: at a shutdown one after the other, over most of the grace period.
+//! When each live client is closed at a shutdown: one after the other, over most of the grace period.
 //!
-//! Clients that are all told at once come back at once, to the instances that are left. So each WebSocket and each event
+//! Clients that are all closed at once come back at once, to the instances that are left. So each WebSocket and each event
 //! stream is served until its turn comes.
 
 use std::{
@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics::GaugeGuard;
 
-/// The share of the grace period in which clients are told: the rest is for the last ones to close.
-const TOLD_SHARE: f64 = 0.8;
+/// The share of the grace period in which turns come: the rest is for the last clients to close.
+const TURNS_SHARE: f64 = 0.8;
 /// The share of the grace period in which WebSockets begin operations: each has at least the rest of it to end.
 const BEGUN_SHARE: f64 = 0.5;
 /// A few clients are no crowd: nobody waits longer than this between two of them.
@@ -49,7 +49,7 @@ struct Begun {
 /// A live client, until dropped.
 pub(crate) struct LiveClient {
     drain: Drain,
-    /// When it is told, once that is known.
+    /// When it is closed, once that is known.
     turn: OnceLock<Instant>,
     /// It came after the shutdown had begun.
     is_late: bool,
@@ -66,7 +66,7 @@ impl Drain {
         }
     }
 
-    /// A client from now on. `drained` counts it when it is told.
+    /// A client from now on. `drained` counts it when its turn comes.
     pub(crate) fn client(&self, counted: GaugeGuard, drained: Counter) -> LiveClient {
         self.shared.live.fetch_add(1, Ordering::Relaxed);
         LiveClient {
@@ -93,7 +93,7 @@ impl Drain {
     fn begun(&self) -> Begun {
         *self.shared.begun.get_or_init(|| {
             let clients = self.shared.live.load(Ordering::Relaxed).max(1);
-            let pause = self.grace.mul_f64(TOLD_SHARE) / clients;
+            let pause = self.grace.mul_f64(TURNS_SHARE) / clients;
             Begun {
                 at: Instant::now(),
                 pause: pause.min(PAUSE_MAX),
@@ -120,7 +120,7 @@ impl LiveClient {
         self.leaves();
     }
 
-    /// Counts it as told, also before its turn.
+    /// Counts it as drained, also before its turn.
     pub(crate) fn leaves(&self) {
         self.drained.inc();
     }
@@ -159,26 +159,26 @@ mod tests {
             self.drain.client(counted, self.drained.clone())
         }
 
-        /// When each of so many clients is told, after the shutdown.
-        async fn told(&self, clients: u64) -> Vec<Duration> {
+        /// How long after the shutdown the turn of each of so many clients comes.
+        async fn turns(&self, clients: u64) -> Vec<Duration> {
             let clients: Vec<_> = (0..clients).map(|_| self.client()).collect();
             self.drain.shutdown.cancel();
             let began = Instant::now();
-            let told = clients.iter().map(|client| async {
+            let turns = clients.iter().map(|client| async {
                 client.turn().await;
                 began.elapsed()
             });
-            join_all(told).await
+            join_all(turns).await
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_crowd_is_told_evenly_over_the_grace_period() {
+    async fn a_crowd_is_closed_evenly_over_the_grace_period() {
         let grace = Duration::from_secs(10);
         let crowd = Crowd::new(grace);
-        let mut told = crowd.told(1_000).await;
-        told.sort();
-        let (first, last) = (told[0], told[999]);
+        let mut turns = crowd.turns(1_000).await;
+        turns.sort();
+        let (first, last) = (turns[0], turns[999]);
         assert!(first < Duration::from_millis(10), "{first:?}");
         assert!(
             last > grace.mul_f64(0.79) && last <= grace.mul_f64(0.8),
@@ -186,8 +186,8 @@ mod tests {
         );
         // As many in each second, but for the one in which a timer's tick falls.
         for second in 0..8 {
-            let is_in = |told: &&Duration| told.as_secs() == second;
-            let count = told.iter().filter(is_in).count();
+            let is_in = |turn: &&Duration| turn.as_secs() == second;
+            let count = turns.iter().filter(is_in).count();
             assert!((124..=126).contains(&count), "{count} in second {second}");
         }
         assert_eq!((crowd.drained.get(), crowd.live.get()), (1_000, 0));
@@ -207,18 +207,19 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_few_clients_keep_nobody_waiting() {
-        let told = Crowd::new(Duration::from_secs(3_600)).told(3).await;
+        let turns = Crowd::new(Duration::from_secs(3_600)).turns(3).await;
         assert!(
-            told.iter()
-                .all(|told| *told <= 2 * PAUSE_MAX + PAUSE_MAX / 10),
-            "{told:?}"
+            turns
+                .iter()
+                .all(|turn| *turn <= 2 * PAUSE_MAX + PAUSE_MAX / 10),
+            "{turns:?}"
         );
     }
 
     #[tokio::test(start_paused = true)]
-    async fn without_a_grace_period_all_are_told_at_once() {
-        let told = Crowd::new(Duration::ZERO).told(1_000).await;
-        assert!(told.iter().all(Duration::is_zero));
+    async fn without_a_grace_period_all_are_closed_at_once() {
+        let turns = Crowd::new(Duration::ZERO).turns(1_000).await;
+        assert!(turns.iter().all(Duration::is_zero));
     }
 
     #[tokio::test(start_paused = true)]
