@@ -26,7 +26,7 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 /// Enough that what they share does not matter.
 const CLIENTS: usize = 300;
 /// The goal is 8 KiB for a client of the gateway, whose subscription adds about a KiB to this.
-const BYTES_MAX: usize = 6_500;
+const BYTES_MAX: usize = 5_900;
 /// The bytes of a large message.
 const LARGE_BYTES: usize = 1_000_000;
 /// Clients that send and get one.

@@ -100,9 +100,10 @@ impl Operations {
         let is_stream = Arc::new(AtomicBool::new(false));
         let streams = Arc::clone(&is_stream);
         let answers = self.answers.clone();
-        let pieces = stream::once(async move {
+        // In a place of its own, which is given back: a subscription's stream lives on, and would keep the request.
+        let begin = Box::pin(async move {
             let (began, key) = (Instant::now(), client.key);
-            // In a place of its own, which is given back: a subscription's stream lives on, and would keep it.
+            // So is this.
             let answer = isolation::answer(&service, Transport::WebSocket, request, client);
             match Box::pin(answer).await {
                 Outcome::Single(response) => once(response, None),
@@ -115,8 +116,8 @@ impl Operations {
                     Either::Right(subscription(events))
                 }
             }
-        })
-        .flatten();
+        });
+        let pieces = stream::once(begin).flatten();
         let outputs = pieces.map(move |piece: Piece| Output {
             id: Arc::clone(&name),
             event: piece.event,
