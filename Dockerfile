@@ -1,5 +1,5 @@
-# syntax=docker/dockerfile:1
-# One image holds the services; the command chooses which one runs: posts, comments, gateway or pages.
+# One image holds the services; the command chooses which one runs: posts, comments, gateway or pages. It has no shell
+# and nothing else that they do not need: docs/decisions/image.md.
 
 FROM node:22.22.0-bookworm-slim AS web
 WORKDIR /src/web
@@ -17,24 +17,27 @@ COPY . .
 # copied out of them in the same step.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --profile dist --locked --bin posts --bin comments --bin gateway --bin pages \
-        --package posts --package comments --package gateway --package pages \
-    && mkdir /out \
-    && cp target/dist/posts target/dist/comments target/dist/gateway target/dist/pages /out/
+    cargo build --profile dist --locked --package rejoinder \
+    && install -D target/dist/rejoinder /image/usr/local/bin/rejoinder
+# What the program needs of a system: the libraries that it was linked with, in their places, how names become
+# addresses, and a name for its user. Certificates of authorities are in the program.
+RUN ldd /image/usr/local/bin/rejoinder | grep -o '/[^ ]*' | xargs cp --dereference --parents --target-directory=/image \
+    && mkdir /image/etc \
+    && echo 'hosts: files dns' >/image/etc/nsswitch.conf \
+    && echo 'rejoinder:x:10001:10001::/:/usr/sbin/nologin' >/image/etc/passwd \
+    && echo 'rejoinder:x:10001:' >/image/etc/group \
+    && for service in posts comments gateway pages; do ln -s rejoinder /image/usr/local/bin/$service; done
 
-FROM debian:bookworm-20260202-slim
-RUN apt-get update \
-    && apt-get install --yes --no-install-recommends ca-certificates \
-    && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin rejoinder
-COPY --from=build /out/ /usr/local/bin/
-COPY --chmod=755 containers/make-secrets.sh /usr/local/bin/make-secrets
+FROM scratch
+COPY --from=build /image/ /
 COPY schema/supergraph.graphql /srv/rejoinder/supergraph.graphql
 COPY --from=web /src/web/dist /srv/rejoinder/web
-ENV HOST=0.0.0.0 \
+ENV PATH=/usr/local/bin \
+    HOST=0.0.0.0 \
     SUPERGRAPH=/srv/rejoinder/supergraph.graphql \
     WEB_DIR=/srv/rejoinder/web
-USER rejoinder
+# The number, because Kubernetes cannot tell by a name that it is not root.
+USER 10001:10001
 EXPOSE 4000 4001 4002 4004
 STOPSIGNAL SIGTERM
 CMD ["gateway"]
