@@ -22,6 +22,12 @@ pub struct Options {
     /// Subscribers that are bare WebSockets, half of them through the gateway.
     #[arg(long, default_value_t = 20)]
     sockets: usize,
+    /// Instances of the posts service.
+    #[arg(long, default_value_t = 2)]
+    posts_instances: usize,
+    /// Partitions of the projection, which these instances share.
+    #[arg(long, default_value_t = 1)]
+    partitions: u32,
     /// Sign everybody in, with tokens of five seconds, and let a moderator hide and restore comments.
     #[arg(long)]
     identities: bool,
@@ -39,6 +45,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         writers: options.writers,
         subscribers: options.subscribers,
         sockets: options.sockets,
+        posts_instances: options.posts_instances,
+        partitions: options.partitions,
         identities: options.identities,
     })
     .await?;

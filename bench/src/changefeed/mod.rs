@@ -29,6 +29,12 @@ pub struct Options {
     /// `distinct` takes a backlog of `--changes`, too.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// Numbers of partitions of the projection that `distinct` compares.
+    #[arg(long, value_delimiter = ',', default_values_t = [1])]
+    partitions: Vec<u32>,
+    /// Numbers of posts that the backlogs of `distinct` go over.
+    #[arg(long, value_delimiter = ',', default_values_t = [100, 1_000, 10_000, 50_000])]
+    posts: Vec<usize>,
     /// The part of the import's documents that `wide` writes, for a quick run.
     #[arg(long, default_value_t = 1.0)]
     scale: f64,

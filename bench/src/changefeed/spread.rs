@@ -16,8 +16,6 @@ const RATE: u32 = 500;
 const STEADY: Duration = Duration::from_secs(10);
 /// Tasks that write them.
 const WRITERS: u32 = 8;
-/// Posts that a backlog goes over.
-const POSTS: [usize; 4] = [100, 1_000, 10_000, 50_000];
 /// Posts that the steady comments go over.
 const STEADY_POSTS: usize = 1_000;
 /// A projection that is not level by then is a fault.
@@ -104,23 +102,37 @@ pub async fn distinct(mongo: &embedded_mongo::ReplicaSet, options: &Options) -> 
         options.rounds
     );
     println!(
-        "{:>8} {:>12} {:>16} {:>16}",
-        "posts", "changes/s", "mongod us/change", "bench us/change"
+        "{:>8} {:>10} {:>12} {:>8} {:>16} {:>16} {:>13}",
+        "posts",
+        "partitions",
+        "changes/s",
+        "/first",
+        "mongod us/change",
+        "bench us/change",
+        "mongod cores"
     );
-    for posts in POSTS {
-        let mut rounds = Vec::new();
-        for _ in 0..options.rounds {
-            rounds.push(backlog(mongo, posts, changes).await?);
+    for &posts in &options.posts {
+        let mut first = f64::NAN;
+        for &partitions in &options.partitions {
+            let mut rounds = Vec::new();
+            for _ in 0..options.rounds {
+                rounds.push(backlog(mongo, posts, changes, partitions).await?);
+            }
+            let of = |field: fn(&Backlog) -> Duration| {
+                median(rounds.iter().map(|round| field(round).as_secs_f64())) / changes as f64
+            };
+            let rate = 1.0 / of(|round| round.took);
+            if first.is_nan() {
+                first = rate;
+            }
+            println!(
+                "{posts:>8} {partitions:>10} {rate:>12.0} {:>8.2} {:>16.0} {:>16.0} {:>13.2}",
+                rate / first,
+                1e6 * of(|round| round.mongod),
+                1e6 * of(|round| round.bench),
+                rate * of(|round| round.mongod),
+            );
         }
-        let of = |field: fn(&Backlog) -> Duration| {
-            median(rounds.iter().map(|round| field(round).as_secs_f64())) / changes as f64
-        };
-        println!(
-            "{posts:>8} {:>12.0} {:>16.0} {:>16.0}",
-            1.0 / of(|round| round.took),
-            1e6 * of(|round| round.mongod),
-            1e6 * of(|round| round.bench),
-        );
     }
     Ok(())
 }
@@ -136,17 +148,20 @@ async fn backlog(
     mongo: &embedded_mongo::ReplicaSet,
     posts: usize,
     changes: usize,
+    partitions: u32,
 ) -> anyhow::Result<Backlog> {
     let bench = Bench::new(mongo, "bench_distinct").await?;
     let posts: Vec<ObjectId> = bench.insert_posts(posts).await?;
     // Built on no comments and stopped, it has the whole backlog before it.
-    projection::start(&bench).await?.stop().await;
+    let settings = projection::settings().partitions(partitions);
+    let built = projection::start_with(&bench, settings.clone()).await?;
+    built.stop().await;
     bench.insert_comments(&posts, changes).await?;
     let end = OperationTime::from(bare::operation_time(&bench).await?);
     let (pid, own) = (mongod(mongo).await?, std::process::id());
     let (mongod_before, bench_before) = (cpu_time(pid)?, cpu_time(own)?);
     let began = Instant::now();
-    let projector = projection::start(&bench).await?;
+    let projector = projection::start_with(&bench, settings).await?;
     let slot = projector.wait_until_passed(end, LIMIT).await?;
     let measured = Backlog {
         took: began.elapsed(),

@@ -62,6 +62,17 @@ impl<T> Change<T> {
         }
     }
 
+    /// Whether the documents before and after it are known, as far as there were any.
+    pub(crate) fn is_whole(&self) -> bool {
+        match &self.kind {
+            ChangeKind::Inserted(_) => true,
+            ChangeKind::Updated { before, after } => before.is_some() && after.is_some(),
+            ChangeKind::Replaced { before, .. } | ChangeKind::Deleted { before } => {
+                before.is_some()
+            }
+        }
+    }
+
     /// The document after the change, where there is one and its image is known.
     pub fn after(&self) -> Option<&T> {
         match &self.kind {

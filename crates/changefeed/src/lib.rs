@@ -7,7 +7,9 @@
 //! - `document`, `change`, `position`, `source`: what both halves read: documents, or what is none, decoded
 //!   changes, points in time, the stream itself.
 //! - `projection/`: [`Projection`] is what you write, [`Projector`] runs it. `leader` is the loop
-//!   that holds the lease; `transaction` the guarded write that every path goes through.
+//!   that holds the lease; `transaction` the guarded write that every path goes through. `partition` says which
+//!   targets are whose, `sets` which partitions there are, `coordinator` and `balance` which instance leads which,
+//!   and `board` what readers may read.
 //! - [`KeyStream`]: which documents of a collection change, without the documents.
 //! - `oversized`: what happens to an event too large to be sent.
 //! - `server_clock`: the server's time, with which times that it wrote are compared.

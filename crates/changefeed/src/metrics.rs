@@ -9,7 +9,7 @@ mod instruments;
 
 use crate::Unreadables;
 
-pub(crate) use instruments::{Counter, Gauge, Histogram, Seconds};
+pub(crate) use instruments::{ByPartition, Counter, Gauge, Histogram, Seconds, set_by_partition};
 
 /// Makes a struct of metrics, and its registration under the fields' names with these help texts.
 macro_rules! metrics {
@@ -70,7 +70,10 @@ metrics! {
         lag_seconds: Seconds = "Seconds since the projection was level with its source",
         oplog_seconds_left: Seconds =
             "Seconds of history between the oldest oplog entry and the projection's position: at 0 it has to be rebuilt",
-        leading: Gauge = "1 while this process writes the projection, 0 while it stands by",
+        partitions: Gauge = "Partitions of the projection that serves",
+        partition_lag_seconds: ByPartition = "Seconds since each partition was level with the source",
+        partition_leading: ByPartition = "1 for each partition that this process writes, 0 for those of others",
+        leading: Gauge = "Partitions that this process writes; of a projection that is not divided, 1 or 0",
         epoch: Gauge = "The epoch of the leader as this process knows it; each takeover has a higher one",
         takeovers: Counter = "Times this process became the leader",
         changes: Counter = "Changes of the source that this process has passed",
@@ -158,7 +161,10 @@ mod tests {
     #[test]
     fn the_metrics_keep_their_names_and_say_what_they_mean() {
         let mut registry = Registry::default();
-        let _ = ProjectionMetrics::register(&mut registry, "any");
+        let metrics = ProjectionMetrics::register(&mut registry, "any");
+        // Without a partition they have nothing to tell.
+        set_by_partition(&metrics.partition_lag_seconds, 0, 0.0);
+        set_by_partition(&metrics.partition_leading, 0, 0.0);
         let _ = HubMetrics::register(&mut registry);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).expect("metrics");
@@ -169,11 +175,14 @@ mod tests {
         assert_eq!(help, HELP);
     }
 
-    const HELP: [&str; 40] = [
+    const HELP: [&str; 43] = [
         "projection_unreadable_documents Documents that cannot be read and are treated as if they were not there, each counted once.",
         "projection_lag_seconds Seconds since the projection was level with its source.",
         "projection_oplog_seconds_left Seconds of history between the oldest oplog entry and the projection's position: at 0 it has to be rebuilt.",
-        "projection_leading 1 while this process writes the projection, 0 while it stands by.",
+        "projection_partitions Partitions of the projection that serves.",
+        "projection_partition_lag_seconds Seconds since each partition was level with the source.",
+        "projection_partition_leading 1 for each partition that this process writes, 0 for those of others.",
+        "projection_leading Partitions that this process writes; of a projection that is not divided, 1 or 0.",
         "projection_epoch The epoch of the leader as this process knows it; each takeover has a higher one.",
         "projection_takeovers Times this process became the leader.",
         "projection_changes Changes of the source that this process has passed.",

@@ -42,6 +42,11 @@ settings! {
     ///     .audit_interval(Duration::ZERO);
     /// ```
     pub struct ProjectorSettings {
+        /// Partitions of the projection, each with a leader of its own: they share the work where one transaction after
+        /// the other is too slow. Another number than that of the present ones is built beside what serves. What counts
+        /// is the number that the instance asks for that started last. The target collection must not have a collation of
+        /// its own. Default 1; 64 at most.
+        partitions: u32 = 1,
         /// Changes a transaction takes at most. Default 32768. A process begins with a small part of this and
         /// of the next two, and its transactions grow while they commit in less than half of
         /// [`ProjectorSettings::commit_aim`].

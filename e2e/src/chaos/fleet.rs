@@ -1,4 +1,4 @@
-//! The system under test: three MongoDB nodes, two instances of each subgraph and a gateway.
+//! The system under test: three MongoDB nodes, several instances of each subgraph and a gateway.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -17,6 +17,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::Tokens;
 
+use super::Options;
+
 /// A service gets this long to be ready, with an election in between.
 const READY_LIMIT: Duration = Duration::from_secs(60);
 /// One request of a writer.
@@ -25,8 +27,8 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(5);
 const TOKEN_LIFE: Duration = Duration::from_secs(5);
 /// With it, subgraphs know who asks, and answer the gateway alone.
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
-/// The gateway among the instances.
-const GATEWAY: usize = 4;
+/// Instances of the comments service.
+const COMMENTS: usize = 2;
 /// Between two tries of something that a fault stands in the way of.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
@@ -37,8 +39,10 @@ pub struct Fleet {
     pub mongo: Mutex<ReplicaSet>,
     uri: String,
     http: reqwest::Client,
-    /// Two posts, two comments, one gateway.
+    /// Those of posts, then those of comments, then one gateway.
     pub instances: Vec<Instance>,
+    /// The first one of comments.
+    comments: usize,
     /// The provider of tokens, where everybody is signed in.
     tokens: Option<Tokens>,
 }
@@ -92,11 +96,11 @@ impl Fleet {
     ///
     /// # Errors
     /// When something does not start.
-    pub async fn start(program: PathBuf, identities: bool) -> anyhow::Result<Self> {
-        let options = embedded_mongo::Options::default().nodes(3);
-        let mongo = ReplicaSet::start(options).await?;
+    pub async fn start(options: &Options) -> anyhow::Result<Self> {
+        let three = embedded_mongo::Options::default().nodes(3);
+        let mongo = ReplicaSet::start(three).await?;
         let uri = mongo.uri_for("chaos");
-        let tokens = identities.then(Tokens::make).transpose()?;
+        let tokens = options.identities.then(Tokens::make).transpose()?;
         let mut settings = vec![
             ("MONGO_URI", uri.clone()),
             // It would mend what the run looks for.
@@ -106,16 +110,20 @@ impl Fleet {
             Some(_) => ("SUBGRAPH_SECRET", SECRET.to_owned()),
             None => ("ANONYMOUS_WRITES", "change".to_owned()),
         });
-        let subgraph = |service| Instance::new(service, settings.clone());
+        let mut of_posts = settings.clone();
+        if options.partitions > 0 {
+            of_posts.push(("PROJECTION_PARTITIONS", options.partitions.to_string()));
+        }
+        let posts = (0..options.posts_instances.max(1))
+            .map(|_| Instance::new(Service::Posts, of_posts.clone()));
+        let mut instances: Vec<Instance> = posts.collect();
+        let first_of_comments = instances.len();
+        instances.extend((0..COMMENTS).map(|_| Instance::new(Service::Comments, settings.clone())));
         let mut fleet = Self {
-            program,
+            program: options.program.clone(),
             http: reqwest::Client::builder().timeout(REQUEST_LIMIT).build()?,
-            instances: vec![
-                subgraph(Service::Posts),
-                subgraph(Service::Posts),
-                subgraph(Service::Comments),
-                subgraph(Service::Comments),
-            ],
+            instances,
+            comments: first_of_comments,
             mongo: Mutex::new(mongo),
             uri,
             tokens,
@@ -128,7 +136,10 @@ impl Fleet {
         let mut settings = vec![
             ("SUPERGRAPH", supergraph),
             ("SUBGRAPH_URL_POSTS", fleet.instances[0].url("http")),
-            ("SUBGRAPH_URL_COMMENTS", fleet.instances[2].url("http")),
+            (
+                "SUBGRAPH_URL_COMMENTS",
+                fleet.instances[fleet.comments].url("http"),
+            ),
         ];
         if let Some(tokens) = &fleet.tokens {
             let jwks = tokens.jwks().to_str().context("a path that is not UTF-8")?;
@@ -249,16 +260,16 @@ impl Fleet {
     /// comments instances in turn. Who is signed in connects to the gateway.
     pub fn endpoint(&self, client: usize, scheme: &str) -> String {
         let index = if client.is_multiple_of(2) || self.has_identities() {
-            GATEWAY
+            self.comments + COMMENTS
         } else {
-            2 + (client / 2) % 2
+            self.comments + (client / 2) % COMMENTS
         };
         self.instances[index].url(scheme)
     }
 
     /// The gateway's endpoint.
     pub fn gateway(&self) -> String {
-        self.instances[GATEWAY].url("http")
+        self.instances[self.comments + COMMENTS].url("http")
     }
 
     /// Posts a GraphQL request; `None` when it got no answer or an internal error, so that the caller

@@ -42,6 +42,10 @@ pub struct Options {
     pub subscribers: usize,
     /// Subscribers that are bare WebSockets, half of them through the gateway.
     pub sockets: usize,
+    /// Instances of the posts service, the first of which the gateway asks.
+    pub posts_instances: usize,
+    /// Partitions of the projection; 0 for what the service does by itself.
+    pub partitions: u32,
     /// Whether everybody is signed in, with tokens of five seconds, and writers' comments are hidden and restored by a
     /// moderator. Then all clients go through the gateway.
     pub identities: bool,
@@ -126,7 +130,7 @@ pub fn run(options: Options) -> BoxFuture<'static, anyhow::Result<Report>> {
 }
 
 async fn run_all(options: Options) -> anyhow::Result<Report> {
-    let fleet = Arc::new(Fleet::start(options.program.clone(), options.identities).await?);
+    let fleet = Arc::new(Fleet::start(&options).await?);
     let posts = fleet.create_posts(POSTS).await?;
     let start = fleet.operation_time().await?;
     let mut subscribers = subscribers::start_clients(&fleet, &posts, options.subscribers)?;

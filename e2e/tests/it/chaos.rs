@@ -9,15 +9,20 @@ use crate::PROGRAM;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_short_randomised_run_loses_doubles_and_swaps_nothing() {
-    run(false).await;
+    run(false, 2, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nor_does_one_whose_clients_are_signed_in_and_moderated() {
-    run(true).await;
+    run(true, 2, 1).await;
 }
 
-async fn run(identities: bool) {
+#[tokio::test(flavor = "multi_thread")]
+async fn nor_does_one_with_a_projection_in_partitions() {
+    run(false, 3, 4).await;
+}
+
+async fn run(identities: bool, posts_instances: usize, partitions: u32) {
     let report = chaos::run(Options {
         program: PROGRAM.into(),
         duration: Duration::from_secs(5),
@@ -25,6 +30,8 @@ async fn run(identities: bool) {
         writers: 4,
         subscribers: 9,
         sockets: 6,
+        posts_instances,
+        partitions,
         identities,
     })
     .await

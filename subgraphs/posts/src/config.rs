@@ -21,6 +21,11 @@ pub struct Config {
     /// off.
     #[arg(long, env = "PROJECTION_AUDIT_INTERVAL", alias = "projection-audit-seconds", default_value = "30s", value_parser = duration)]
     pub projection_audit_interval: Duration,
+    /// Divide the projection into so many partitions of the posts, each written by one of the running instances, where one
+    /// writer is too slow. Another number is built in the background beside the one that serves. Give all instances the
+    /// same: the one that starts last decides.
+    #[arg(long, env = "PROJECTION_PARTITIONS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub projection_partitions: u32,
     /// Limit the changes of comments in one transaction of the projection. Transactions start small and grow
     /// while they are fast; this and the next two settings bound them.
     #[arg(long, env = "PROJECTION_BATCH_CHANGES_MAX", default_value_t = 32_768, value_parser = at_least_one())]
@@ -58,6 +63,7 @@ pub struct Config {
 impl Config {
     pub(crate) fn projector(&self) -> ProjectorSettings {
         ProjectorSettings::default()
+            .partitions(self.projection_partitions)
             .ready_lag_max(self.ready_lag_max)
             .lease(self.projection_lease)
             .audit_interval(self.projection_audit_interval)

@@ -97,7 +97,7 @@ impl Query {
         operation_time: Option<String>,
     ) -> Result<Option<Post>, Error> {
         ctx.data_unchecked::<Store>()
-            .wait_until_shown(operation_time.as_deref())
+            .wait_until_shown(Some(id), operation_time.as_deref())
             .await?;
         posts(ctx).load_one(id).await
     }
@@ -138,7 +138,9 @@ impl Query {
         }
         .check(POSTS_LIST, order)?;
         let store = ctx.data_unchecked::<Store>();
-        store.wait_until_shown(operation_time.as_deref()).await?;
+        store
+            .wait_until_shown(None, operation_time.as_deref())
+            .await?;
         let page = store.posts(&request).await?;
         Ok(Connection::new(&request, page, Post::position))
     }

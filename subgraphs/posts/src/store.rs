@@ -8,7 +8,7 @@ mod search;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bson::{Document, RawDocumentBuf, doc};
+use bson::{Bson, Document, RawDocumentBuf, doc};
 use changefeed::{Projector, SendAction, Unreadables};
 use mongodb::{Client, Collection, Database, IndexModel};
 use subgraph::collections::exists;
@@ -31,7 +31,7 @@ pub use changes::{Delete, Edit};
 const SHOWN_TIME_LIMIT: Duration = Duration::from_secs(5);
 
 /// The collections that need an index or pre-images. If one of them is new, these are created again.
-pub const COLLECTIONS: [&str; 9] = [
+pub const COLLECTIONS: [&str; 10] = [
     "posts",
     "comments",
     DELETED_POSTS,
@@ -41,6 +41,7 @@ pub const COLLECTIONS: [&str; 9] = [
     "changefeed_dead_letters",
     "changefeed_repairs",
     "changefeed_requests",
+    "changefeed_partitions",
 ];
 
 /// The collection of the marks of deleted posts.
@@ -85,20 +86,33 @@ impl Store {
         }
     }
 
-    /// Waits until the posts show all changes of comments up to `operation_time`. Returns at once if there
+    /// Waits until this post, or all posts, show all changes of comments up to `operation_time`. Returns at once if there
     /// is none.
     ///
     /// # Errors
     /// [`Error::ProjectionBehind`] when that takes too long.
-    pub async fn wait_until_shown(&self, operation_time: Option<&str>) -> Result<(), Error> {
+    pub async fn wait_until_shown(
+        &self,
+        post: Option<PostId>,
+        operation_time: Option<&str>,
+    ) -> Result<(), Error> {
         let Some(time) = operation_time else {
             return Ok(());
         };
         let time = time.parse().map_err(|_| Error::OperationTime)?;
-        let passed = self
-            .projector
-            .wait_until_passed(time, SHOWN_TIME_LIMIT)
-            .await;
+        let passed = match post.map(|post| Bson::from(post.object_id())) {
+            Some(post) => {
+                let passed = self
+                    .projector
+                    .wait_until_passed_for(&post, time, SHOWN_TIME_LIMIT);
+                passed.await
+            }
+            None => {
+                self.projector
+                    .wait_until_passed(time, SHOWN_TIME_LIMIT)
+                    .await
+            }
+        };
         passed.map(drop).map_err(|_| Error::ProjectionBehind)
     }
 

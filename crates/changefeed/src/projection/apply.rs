@@ -19,7 +19,7 @@ use super::checkpoint::Checkpoint;
 use super::dead_letter::DeadLetter;
 use super::fold::{AS_OF, Touched, Unclear, Way, collapse, statement};
 use super::give_way;
-use super::leader::{Ended, Leader, Uncommitted};
+use super::leader::{Ended, Idle, Leader, Uncommitted};
 use super::transaction::{Refusal, Writes, probe};
 use super::transaction_size::Size;
 
@@ -43,6 +43,8 @@ struct Decoded {
     last: Option<Reached>,
     /// Events that were decoded: the others find no room in this transaction.
     taken: usize,
+    /// Those of them that concern other partitions alone.
+    foreign: usize,
     used: Size,
 }
 
@@ -85,7 +87,7 @@ impl Leader<'_> {
             marker::reach(marker::EVENT_READ).await;
             let decoded = self.decode(&batch.events, room)?;
             let (taken, used) = (decoded.taken, decoded.used);
-            let count = taken;
+            let own = taken - decoded.foreign;
             let wall_time = decoded.last.as_ref().and_then(|last| last.wall_time);
             gone = decoded.gone.clone();
             batch.used = used;
@@ -93,14 +95,18 @@ impl Leader<'_> {
             let took = self.write(&batch.events[..taken], decoded).await?;
             batch.events.drain(..taken);
             self.suspects = self.suspects.saturating_sub(taken);
-            self.instance.batch_size.committed(used, took, batch.full);
+            if own > 0 {
+                self.instance.batch_size.committed(used, took, batch.full);
+            }
             self.instance.publish_size();
             let metrics = &self.instance.metrics;
-            metrics.changes.inc_by(count as u64);
-            metrics.batch_changes.observe(count as f64);
-            metrics.batch_seconds.observe(began.elapsed().as_secs_f64());
+            if own > 0 {
+                metrics.changes.inc_by(own as u64);
+                metrics.batch_changes.observe(own as f64);
+                metrics.batch_seconds.observe(began.elapsed().as_secs_f64());
+            }
             if batch.full {
-                self.give_way(count, wall_time, took).await;
+                self.give_way(taken, wall_time, took).await;
             }
         }
         if gone.is_some() || !batch.events.is_empty() {
@@ -110,7 +116,11 @@ impl Leader<'_> {
             Some(Signal::Lost(error)) => Ok(Some(WithCauses(&error).to_string())),
             Some(Signal::Idle(token)) => {
                 let position = token.cluster_time().unwrap_or(self.checkpoint.position);
-                self.idle = Some((token, position));
+                self.idle = Some(Idle {
+                    token,
+                    position,
+                    level: None,
+                });
                 self.publish();
                 Ok(None)
             }
@@ -133,7 +143,7 @@ impl Leader<'_> {
         let rest = self.give_way.rest(now, changes, age, took);
         tokio::select! {
             () = tokio::time::sleep(rest) => {}
-            () = self.instance.stop.cancelled() => {}
+            () = self.instance.ending() => {}
             () = self.held.lost.cancelled() => {}
         }
     }
@@ -145,16 +155,16 @@ impl Leader<'_> {
             gone: None,
             last: None,
             taken: 0,
+            foreign: 0,
             used: Size::NOTHING,
         };
+        let part = &self.instance.part;
         let mut targets = HashSet::new();
         for (index, event) in events.iter().enumerate() {
             if decoded.used.fills(&room) {
                 break;
             }
             decoded.taken += 1;
-            decoded.used.changes += 1;
-            decoded.used.bytes += event.document.as_bytes().len();
             let malformed = |source| {
                 Ended::Fault(Error::Malformed {
                     what: "an event of the change stream",
@@ -165,18 +175,37 @@ impl Leader<'_> {
                 ChangeEvent::Write(change) => {
                     let read = |image: &_| self.instance.projection.read(image);
                     let readable = change.decode_with(read, &self.instance.metrics.unreadables);
+                    let mut is_own = true;
                     if change.is_oversized && change.has_all_images() {
                         let anew = self.targets_of_what_is_left(&change);
+                        is_own = part.is_whole() || !anew.is_empty();
                         decoded.used.targets += anew.len();
                         decoded.anew.extend(anew);
                     } else if let Some(change) = readable {
-                        for source in [change.before(), change.after()].into_iter().flatten() {
-                            if targets.insert(self.instance.projection.target_of(source)) {
+                        let before = change
+                            .before()
+                            .map(|it| self.instance.projection.target_of(it));
+                        let after = change
+                            .after()
+                            .map(|it| self.instance.projection.target_of(it));
+                        let own = [before, after].into_iter().flatten();
+                        let own = own.filter(|target| part.holds(target)).collect::<Vec<_>>();
+                        is_own = part.is_whole() || !own.is_empty() || !change.is_whole();
+                        for target in own {
+                            if targets.insert(target) {
                                 decoded.used.targets += 1;
                                 decoded.used.bytes += TARGET_BYTES;
                             }
                         }
-                        decoded.changes.push((index, change));
+                        if is_own {
+                            decoded.changes.push((index, change));
+                        }
+                    }
+                    if is_own {
+                        decoded.used.changes += 1;
+                        decoded.used.bytes += event.document.as_bytes().len();
+                    } else {
+                        decoded.foreign += 1;
                     }
                     decoded.last = Some(Reached::after(&change, event, decoded.last.as_ref()));
                 }
@@ -184,7 +213,7 @@ impl Leader<'_> {
                     decoded.gone = Some(format!("the source collection is gone ({operation})"));
                     break;
                 }
-                ChangeEvent::Other => {}
+                ChangeEvent::Other => decoded.used.changes += 1,
             }
         }
         Ok(decoded)
@@ -212,6 +241,7 @@ impl Leader<'_> {
         let readable = images.filter_map(|image| self.instance.projection.read(image).ok());
         readable
             .map(|source| self.instance.projection.target_of(&source))
+            .filter(|target| self.instance.part.holds(target))
             .collect()
     }
 
@@ -220,9 +250,13 @@ impl Leader<'_> {
         let Some(last) = &decoded.last else {
             return Ok(Duration::ZERO);
         };
+        if decoded.foreign > 0 && decoded.foreign == decoded.taken {
+            self.pass(last.token.clone(), last.complete_until, last.wall_time);
+            return Ok(Duration::ZERO);
+        }
         let mut base = Writes::default();
         base.anew.extend(decoded.anew);
-        let mut touched = Touched::new();
+        let mut touched = Touched::new(&self.instance.part);
         let mut rebuild = None;
         for (index, change) in &decoded.changes {
             if let Err(Unclear) = touched.add(&*self.instance.projection, *index, change) {
@@ -241,17 +275,23 @@ impl Leader<'_> {
             _ => AsOf::new(),
         };
         let mut to = self.after(last);
-        if rebuild.is_some() {
+        if let Some(reason) = rebuild {
             // Somebody may have turned the images off: without them there would be no end of builds.
             self.instance.source.enable_images().await?;
             // In the same write: whoever goes on after it knows of the build.
-            to.begin_generation();
+            if self.instance.part.is_whole() {
+                to.begin_generation();
+            } else {
+                to.replace = Some(reason.to_owned());
+            }
         }
         let took = self
             .write_touched(events, &touched, &as_of, base, to)
             .await?;
-        if let Some(reason) = rebuild {
-            self.tell_of_build(reason);
+        match rebuild {
+            Some(reason) if self.instance.part.is_whole() => self.tell_of_build(reason),
+            Some(_) => self.replace_set().await,
+            None => {}
         }
         Ok(took)
     }
@@ -448,6 +488,9 @@ impl Leader<'_> {
 
     /// The targets that a change with a missing image may concern: the one that the document was
     /// folded into, and the one that it belongs to now. `None` when the first is not known.
+    ///
+    /// Of a partition, those of its own: none, where the document belonged to another. Where its own states do not tell
+    /// that, it is not known: those of other partitions may be of another time.
     async fn resolve(
         &self,
         change: &Change<SourceDocument>,
@@ -470,7 +513,9 @@ impl Leader<'_> {
                 }
             }
         }
-        if targets.is_empty() {
+        let part = &self.instance.part;
+        targets.retain(|target| part.holds(target));
+        if targets.is_empty() && (part.is_whole() || change.before().is_none()) {
             return Ok(None);
         }
         match (&change.kind, change.after()) {
@@ -480,6 +525,7 @@ impl Leader<'_> {
             }
             (_, None) => targets.extend(self.present_target_of(&change.key).await?),
         }
+        targets.retain(|target| part.holds(target));
         Ok(Some(targets))
     }
 

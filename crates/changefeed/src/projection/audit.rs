@@ -79,11 +79,15 @@ impl Leader<'_> {
         let mut found = found.send().await?;
         let mut sample = Sample::default();
         while let Some(target) = found.try_next().await? {
-            let Ok(mut target) = Document::try_from(&*target) else {
-                let id = target.get("_id").ok().flatten();
-                sample
-                    .unreadable
-                    .extend(id.and_then(|id| Bson::try_from(id).ok()));
+            let id = target.get("_id").ok().flatten();
+            let Some(id) = id.and_then(|id| Bson::try_from(id).ok()) else {
+                continue;
+            };
+            if !self.instance.part.holds(&id) {
+                continue;
+            }
+            let Ok(target) = Document::try_from(&*target) else {
+                sample.unreadable.push(id);
                 continue;
             };
             let state = slot.state_in(&target).cloned();
@@ -91,7 +95,7 @@ impl Leader<'_> {
             // A state computed ahead of the position holds changes that the position does not.
             let as_of = state.get_timestamp(AS_OF);
             let is_ahead = as_of.is_ok_and(|as_of| as_of > position);
-            if !is_ahead && let Some(id) = target.remove("_id") {
+            if !is_ahead {
                 sample.comparable.push((id, state));
             }
         }
@@ -136,7 +140,8 @@ impl Leader<'_> {
 
     /// Those of the targets that are marked for repair already.
     async fn marked_among(&self, ids: &[Bson]) -> mongodb::error::Result<Vec<Bson>> {
-        let marked = doc! { "_id.projection": self.instance.projection.name(), "_id.target": { "$in": ids } };
+        let marked =
+            doc! { "_id.projection": &self.instance.part.name, "_id.target": { "$in": ids } };
         let found: Vec<Document> = self
             .instance
             .store

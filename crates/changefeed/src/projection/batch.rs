@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::stream::{RawEvent, Signal};
 
-use super::linger::{Linger, Readers};
+use super::linger::{Linger, PartReaders};
 use super::transaction_size::Size;
 
 /// Events in the order of the stream, and what came after them.
@@ -78,7 +78,7 @@ pub(crate) async fn gather(
     first: Signal,
     intake: &mut Intake,
     linger: Linger,
-    readers: &Readers,
+    readers: &PartReaders,
     room: Size,
 ) -> Batch {
     let mut batch = Batch {

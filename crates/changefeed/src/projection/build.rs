@@ -14,7 +14,6 @@ use crate::log_value::shortened;
 use crate::stream::Start;
 use crate::{Error, SendAction, WithCauses, marker};
 
-use super::Slot;
 use super::checkpoint::{Building, Checkpoint};
 use super::compute::{At, compute};
 use super::fold::{Statement, Unsendable};
@@ -65,7 +64,10 @@ impl Leader<'_> {
             reason,
             "a build of the projection has begun"
         );
-        self.instance.metrics.rebuilds.inc();
+        // That of a set is counted where the set was begun.
+        if self.instance.part.is_whole() {
+            self.instance.metrics.rebuilds.inc();
+        }
     }
 
     /// Builds one chunk more, or switches over when all are done and the stream has come up to
@@ -88,8 +90,8 @@ impl Leader<'_> {
     async fn build_chunk(&mut self, building: Building) -> Result<(), Ended> {
         let (instance, began) = (self.instance, Instant::now());
         let most = instance.computed_at_once();
-        let targets = self.next_targets(building.after.as_ref(), most).await;
-        let targets = match targets {
+        let next = self.next_targets(building.after.as_ref(), most).await;
+        let NextTargets { targets, end } = match next {
             Ok(targets) => targets,
             Err(source) => {
                 let doing = "listing the targets";
@@ -100,7 +102,9 @@ impl Leader<'_> {
         if targets.is_empty() {
             let mut to = self.checkpoint.clone();
             to.building = Some(Building {
-                complete: true,
+                complete: end.is_none(),
+                // None of those up to there are its own.
+                after: end.or(building.after.clone()),
                 ..building
             });
             return self.commit_or_end(&Writes::default(), to).await;
@@ -154,7 +158,7 @@ impl Leader<'_> {
             Err(error) => return Err(Ended::Fault(error)),
             Ok(Some(computed)) => {
                 to.ahead_until = to.ahead_until.max(computed.as_of);
-                let slot = Slot::new(instance.projection.field(), building.generation);
+                let slot = to.slot(instance.projection.field(), building.generation);
                 let (statements, unsendable) = computed.into_statements(targets, &[slot]);
                 instance.state_bytes.learn(targets.len(), &statements);
                 writes.statements = statements;
@@ -240,14 +244,16 @@ impl Leader<'_> {
         }
     }
 
-    /// The targets after the last one that is done, in the order of the index on `_id`, which
+    /// Its own of the targets after the last one that is done, in the order of the index on `_id`, which
     /// holds for ids of several types too.
     async fn next_targets(
         &mut self,
         after: Option<&Bson>,
         chunk_max: usize,
-    ) -> mongodb::error::Result<Vec<Bson>> {
-        let chunk = i64::try_from(chunk_max).unwrap_or(i64::MAX);
+    ) -> mongodb::error::Result<NextTargets> {
+        let part = &self.instance.part;
+        let looked_at_max = chunk_max.saturating_mul(part.set.count as usize);
+        let chunk = i64::try_from(looked_at_max).unwrap_or(i64::MAX);
         let mut find = self
             .instance
             .store
@@ -265,15 +271,28 @@ impl Leader<'_> {
         let ids = found
             .into_iter()
             .filter_map(|mut target| target.remove("_id"));
-        Ok(ids.filter(|id| Some(id) != after).take(chunk_max).collect())
+        let mut next = NextTargets {
+            targets: Vec::new(),
+            end: None,
+        };
+        for id in ids.filter(|id| Some(id) != after).take(looked_at_max) {
+            if next.targets.len() >= chunk_max {
+                break;
+            }
+            if part.holds(&id) {
+                next.targets.push(id.clone());
+            }
+            next.end = Some(id);
+        }
+        Ok(next)
     }
 
     /// One write: from here on readers use the new generation.
     async fn switch(&mut self, generation: i64) -> Result<(), Ended> {
         let mut to = self.checkpoint.clone();
-        if let Some((token, position)) = self.idle.clone() {
-            to.resume = Some(Start::After(token));
-            to.position = to.position.max(position);
+        if let Some(idle) = self.idle.clone() {
+            to.resume = Some(Start::After(idle.token));
+            to.position = to.position.max(idle.position);
         }
         to.retiring.extend(to.serving.replace(generation));
         to.intact = true;
@@ -282,11 +301,19 @@ impl Leader<'_> {
             i64::from(to.position.time) * 1000,
         ));
         self.commit_or_end(&Writes::default(), to).await?;
-        tracing::info!(
-            projection = self.checkpoint.name,
-            generation,
-            "the new build of the projection is complete and serves from now on"
-        );
+        if self.instance.part.is_whole() {
+            tracing::info!(
+                projection = self.checkpoint.name,
+                generation,
+                "the new build of the projection is complete and serves from now on"
+            );
+        } else {
+            tracing::info!(
+                projection = self.checkpoint.name,
+                generation,
+                "the build of a partition of the projection is complete"
+            );
+        }
         // Readers elsewhere learn of the switch with their next heartbeat: the old slot stays so long.
         self.retire_at = Some(self.retirement());
         self.instance.nudge.notify_one();
@@ -307,11 +334,10 @@ impl Leader<'_> {
         if Instant::now() < retire_at {
             return Ok(());
         }
-        let slots = self
-            .checkpoint
-            .retiring
-            .iter()
-            .map(|generation| Slot::new(self.instance.projection.field(), *generation));
+        let slots = self.checkpoint.retiring.iter().map(|generation| {
+            self.checkpoint
+                .slot(self.instance.projection.field(), *generation)
+        });
         for slot in slots {
             let unset = doc! { "$unset": { slot.as_path(): "" } };
             let unset = self
@@ -330,6 +356,13 @@ impl Leader<'_> {
         self.retire_at = None;
         self.commit_or_end(&Writes::default(), to).await
     }
+}
+
+/// The targets of the next chunk.
+struct NextTargets {
+    targets: Vec<Bson>,
+    /// The last one that was looked at, whichever partition it belongs to; `None` after the last one of all.
+    end: Option<Bson>,
 }
 
 /// How many of the statements fit into so many bytes, one at least; `None` when all do.

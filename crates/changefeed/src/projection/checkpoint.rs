@@ -8,6 +8,7 @@ use crate::stream::Start;
 use crate::{Error, SendAction};
 
 use super::Slot;
+use super::partition::Part;
 use super::store::ProjectionStore;
 
 /// Before every change. (The server replaces a timestamp of zeros by the current time.)
@@ -15,6 +16,9 @@ const BEGINNING: Timestamp = Timestamp {
     time: 1,
     increment: 0,
 };
+
+/// The epoch of a checkpoint that nobody can claim any more: there is none higher.
+pub(crate) const CLOSED: i64 = i64::MAX;
 
 /// How far a projection has come. The pair of `epoch` and `resume` is what a write compares and
 /// sets: whoever finds another pair there is not the leader any more.
@@ -47,6 +51,12 @@ pub(crate) struct Checkpoint {
     pub generations: i64,
     /// Generations whose slots can be removed.
     pub retiring: Vec<i64>,
+    /// How many partitions the set has that this one is of. Missing where the projection was never divided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partitions: Option<u32>,
+    /// Why the set of this partition has to be replaced by another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replace: Option<String>,
 }
 
 /// A generation under construction.
@@ -79,7 +89,33 @@ impl Checkpoint {
             building: None,
             generations: 0,
             retiring: Vec::new(),
+            partitions: None,
+            replace: None,
         }
+    }
+
+    /// That of a partition of a new set, whose leader begins the build.
+    pub fn of_set(part: &Part) -> Self {
+        Self {
+            generations: part.set.generation - 1,
+            partitions: Some(part.set.count),
+            ..Self::new(&part.name)
+        }
+    }
+
+    /// Whether the set can serve as far as this partition is concerned.
+    pub fn is_complete(&self) -> bool {
+        self.serving.is_some() && self.intact && self.replace.is_none()
+    }
+
+    /// Whether the partition's stream cannot go on.
+    pub fn is_lost(&self) -> bool {
+        self.replace.is_some() && !self.intact && self.building.is_none()
+    }
+
+    /// The place of a generation's states.
+    pub fn slot(&self, field: &str, generation: i64) -> Slot {
+        Slot::new(field, generation, self.partitions)
     }
 
     /// The slots that follow the stream: the serving one while it is intact, and the one under
@@ -90,7 +126,7 @@ impl Checkpoint {
         serving
             .into_iter()
             .chain(building)
-            .map(|generation| Slot::new(field, generation))
+            .map(|generation| self.slot(field, generation))
             .collect()
     }
 
@@ -147,11 +183,11 @@ pub(crate) async fn advance(
 }
 
 /// Takes the checkpoint over for a new epoch; from then on every older leader's writes fail.
-/// `None` when a still newer epoch has it. What the session reads from then on comes after all that
-/// older leaders wrote, whichever node answers.
+/// `None` when a still newer epoch has it, or the partition's set is gone: its checkpoint came with the set, and is not
+/// made again. What the session reads from then on comes after all that older leaders wrote, whichever node answers.
 pub(crate) async fn claim(
     store: &ProjectionStore,
-    name: &str,
+    part: &Part,
     epoch: i64,
     session: &mut ClientSession,
 ) -> Result<Option<Checkpoint>, Error> {
@@ -159,13 +195,16 @@ pub(crate) async fn claim(
         doing: "claiming the checkpoint",
         source,
     };
-    let fresh = bson::serialize_to_document(&Checkpoint::new(name)).map_err(malformed)?;
-    let create = store
-        .checkpoints
-        .update_one(doc! { "_id": name }, doc! { "$setOnInsert": fresh })
-        .upsert(true)
-        .session(&mut *session);
-    create.await.map_err(failed)?;
+    let name = &part.name;
+    if part.is_whole() {
+        let fresh = bson::serialize_to_document(&Checkpoint::new(name)).map_err(malformed)?;
+        let create = store
+            .checkpoints
+            .update_one(doc! { "_id": name }, doc! { "$setOnInsert": fresh })
+            .upsert(true)
+            .session(&mut *session);
+        create.await.map_err(failed)?;
+    }
     let older = doc! { "_id": name, "epoch": { "$lt": epoch } };
     let claimed = store
         .checkpoints

@@ -7,10 +7,12 @@ use bson::{Bson, Document, RawDocumentBuf, Timestamp, doc};
 use crate::{Change, ChangeKind};
 
 use super::any_projection::{AnyProjection, SourceDocument};
+use super::partition::Part;
 use super::{NetChange, Slot, Unfoldable};
 
-/// The changes of a batch by target, in the order in which the targets were first touched.
+/// The changes of a batch by target, in the order in which the targets were first touched: of a partition's own targets.
 pub(crate) struct Touched<'a> {
+    part: &'a Part,
     targets: Vec<(Bson, Vec<Touch<'a, SourceDocument>>)>,
     places: HashMap<Bson, usize>,
 }
@@ -29,8 +31,9 @@ pub(crate) struct Touch<'a, T: ?Sized> {
 pub(crate) struct Unclear;
 
 impl<'a> Touched<'a> {
-    pub fn new() -> Self {
+    pub fn new(part: &'a Part) -> Self {
         Self {
+            part,
             targets: Vec::new(),
             places: HashMap::new(),
         }
@@ -114,6 +117,9 @@ impl<'a> Touched<'a> {
     }
 
     fn push(&mut self, target: Bson, touch: Touch<'a, SourceDocument>) {
+        if !self.part.holds(&target) {
+            return;
+        }
         let place = *self.places.entry(target.clone()).or_insert_with(|| {
             self.targets.push((target, Vec::new()));
             self.targets.len() - 1

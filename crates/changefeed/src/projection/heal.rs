@@ -155,7 +155,7 @@ impl Leader<'_> {
             Writes::mark_for_repair(
                 store,
                 session,
-                self.instance.projection.name(),
+                &self.instance.part,
                 &[(target.clone(), "its field was spoiled")],
             )
             .await

@@ -1,4 +1,5 @@
-//! One instance of a projection: stands by, leads when the lease is free, and publishes its progress.
+//! One instance of a projection, or of one partition of it: stands by, leads when the lease is free, and publishes its
+//! progress.
 
 use std::sync::Arc;
 
@@ -10,15 +11,19 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::metrics::set_by_partition;
 use crate::server_clock::ServerClock;
 use crate::{Error, ProjectionMetrics, ProjectorSettings, SendAction, Source, WithCauses};
 
 use super::any_projection::AnyProjection;
+use super::board::{Known, PartProgress};
 use super::compute::StateBytes;
 use super::leader::{Ended, Leader};
 use super::lease::{Acquired, HeldLease, Lease};
 use super::linger::Readers;
+use super::partition::{Part, SetId};
 use super::progress::Progress;
+use super::sets::SetStore;
 use super::store::ProjectionStore;
 use super::transaction_size::TransactionSize;
 
@@ -26,11 +31,15 @@ use super::transaction_size::TransactionSize;
 const OPLOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The server counts a lease in whole milliseconds, and it has run out after the last one.
-const RUN_OUT: Duration = Duration::from_millis(2);
+pub(crate) const RUN_OUT: Duration = Duration::from_millis(2);
 
 /// What one instance of a projection works with.
 pub(crate) struct Instance {
     pub projection: Arc<dyn AnyProjection>,
+    /// Which targets are its own.
+    pub part: Part,
+    /// The name of the instance in its leases; one for all partitions in a process.
+    pub owner: String,
     pub source: Source,
     pub store: ProjectionStore,
     pub clock: ServerClock,
@@ -42,7 +51,10 @@ pub(crate) struct Instance {
     /// How much a build or a repair computes and stores at once.
     pub computing_size: TransactionSize,
     pub state_bytes: StateBytes,
-    pub progress: watch::Sender<Progress>,
+    pub progress: PartProgress,
+    pub sets: SetStore,
+    /// Whether it should lead, if it can.
+    pub duty: watch::Receiver<bool>,
     /// Wakes the leader: there is a command.
     pub nudge: Arc<Nudge>,
     /// Who waits at a barrier here.
@@ -77,14 +89,18 @@ impl Instance {
     pub async fn run(self) {
         let mut lease = Lease::new(
             self.store.clone(),
-            self.projection.name(),
+            &self.part,
+            &self.owner,
             self.settings.lease,
             self.settings.heartbeat,
         );
         while !self.stop.is_cancelled() {
-            let known = self.progress.borrow().epoch;
+            if !*self.duty.borrow() {
+                self.until_on_duty().await;
+                continue;
+            }
             let mut pause = self.settings.heartbeat;
-            match lease.acquire(known).await {
+            match lease.acquire(self.progress.epoch()).await {
                 Ok(Acquired::Held(mut held)) => {
                     self.lead(&mut held).await;
                     lease.release(held.epoch).await;
@@ -93,32 +109,60 @@ impl Instance {
                 Ok(Acquired::Busy { left }) => pause = pause.min(left + RUN_OUT),
                 Err(error) => tracing::warn!(
                     error = %WithCauses(&error),
-                    projection = self.projection.name(),
+                    projection = self.part.name,
                     "the lease could not be read, will retry"
                 ),
             }
-            if let Err(error) = refresh(&self.store, self.projection.name(), &self.progress).await {
+            // Those of partitions are read together.
+            if self.part.is_whole()
+                && let Err(error) = refresh(&self.store, &self.part, &self.progress).await
+            {
                 tracing::debug!(
                     error = %WithCauses(&error),
-                    projection = self.projection.name(),
+                    projection = self.part.name,
                     "the checkpoint could not be read, will retry"
                 );
             }
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                () = self.stop.cancelled() => {}
+                () = self.ending() => {}
             }
         }
     }
 
+    async fn until_on_duty(&self) {
+        let mut duty = self.duty.clone();
+        let is_decided = tokio::select! {
+            on_duty = duty.wait_for(|leads| *leads) => on_duty.is_ok(),
+            () = self.stop.cancelled() => true,
+        };
+        if !is_decided {
+            // Nobody decides any more: the projection ends.
+            self.stop.cancelled().await;
+        }
+    }
+
+    /// Returns when it should not lead any longer: the process stops, or another instance has its turn.
+    pub async fn ending(&self) {
+        let mut duty = self.duty.clone();
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            _ = duty.wait_for(|leads| !leads) => {}
+        }
+    }
+
+    /// Whether it should not lead any longer.
+    pub fn is_ending(&self) -> bool {
+        self.stop.is_cancelled() || !*self.duty.borrow()
+    }
+
     async fn lead(&self, held: &mut HeldLease) {
-        let projection = self.projection.name();
-        self.metrics.leading.set(1);
+        let projection = &self.part.name;
+        self.metrics.leading.inc();
         let epoch = held.epoch;
         let ended = Leader::lead(self, held).await;
-        self.metrics.leading.set(0);
-        self.progress
-            .send_modify(|progress| progress.leading = false);
+        self.metrics.leading.dec();
+        self.progress.stand_by();
         match ended {
             Ended::Stopped => tracing::info!(projection, epoch, "stopped leading the projection"),
             Ended::Superseded => {
@@ -131,6 +175,11 @@ impl Instance {
                 "leading the projection failed: it continues from the checkpoint, here or in another instance"
             ),
         }
+    }
+
+    /// Logs and counts a set that this instance has begun.
+    pub fn tell_of_set(&self, set: SetId, reason: &str) {
+        tell_of_set(self.projection.name(), &self.metrics, set, reason);
     }
 
     /// Targets that a build or a repair computes and stores at once.
@@ -153,15 +202,27 @@ impl Instance {
     }
 }
 
+/// Logs and counts a set that has begun here.
+pub(crate) fn tell_of_set(projection: &str, metrics: &ProjectionMetrics, set: SetId, reason: &str) {
+    tracing::info!(
+        projection,
+        generation = set.generation,
+        partitions = set.count,
+        reason,
+        "a build of the projection has begun"
+    );
+    metrics.rebuilds.inc();
+}
+
 /// Reads the checkpoint and publishes it, unless this process leads: then it knows more than what is stored.
 pub(crate) async fn refresh(
     store: &ProjectionStore,
-    projection: &str,
-    progress: &watch::Sender<Progress>,
+    part: &Part,
+    progress: &PartProgress,
 ) -> Result<(), Error> {
     let checkpoint = store
         .checkpoints
-        .find_one(doc! { "_id": projection })
+        .find_one(doc! { "_id": &part.name })
         .send()
         .await;
     let checkpoint = checkpoint.map_err(|source| Error::Database {
@@ -169,14 +230,7 @@ pub(crate) async fn refresh(
         source,
     })?;
     if let Some(checkpoint) = checkpoint {
-        progress.send_if_modified(|known| {
-            let stored = Progress::from_checkpoint(&checkpoint, false);
-            let news = !known.leading && stored.is_news_to(known);
-            if news {
-                *known = stored;
-            }
-            news
-        });
+        progress.offer(Progress::from_checkpoint(&checkpoint, false));
     }
     Ok(())
 }
@@ -186,18 +240,31 @@ pub(crate) async fn keep_gauges(
     store: ProjectionStore,
     clock: ServerClock,
     metrics: ProjectionMetrics,
-    progress: watch::Receiver<Progress>,
+    board: watch::Receiver<Known>,
     interval: Duration,
     stop: CancellationToken,
 ) {
     let mut oplog_at = Instant::now();
     loop {
-        let known = progress.borrow().clone();
-        metrics
-            .lag_seconds
-            .set(clock.since(known.level).as_secs_f64());
-        metrics.epoch.set(known.epoch);
-        if let (true, Some(passed)) = (Instant::now() >= oplog_at, known.passed) {
+        let passed = {
+            let known = board.borrow();
+            let behind = |level| clock.since(level).as_secs_f64();
+            metrics.lag_seconds.set(behind(known.level()));
+            metrics.epoch.set(known.epoch());
+            let count = known.serving().map_or(1, |set| set.count);
+            if metrics.partitions.get() != i64::from(count) {
+                metrics.partitions.set(i64::from(count));
+                metrics.partition_lag_seconds.clear();
+                metrics.partition_leading.clear();
+            }
+            for (number, level, leading) in known.levels() {
+                set_by_partition(&metrics.partition_lag_seconds, number, behind(level));
+                let leading = f64::from(u8::from(leading));
+                set_by_partition(&metrics.partition_leading, number, leading);
+            }
+            known.passed()
+        };
+        if let (true, Some(passed)) = (Instant::now() >= oplog_at, passed) {
             oplog_at = Instant::now() + OPLOG_INTERVAL;
             match oldest_oplog_second(&store).await {
                 Ok(Some(oldest)) => {

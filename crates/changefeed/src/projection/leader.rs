@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use bson::{Bson, Timestamp};
+use bson::{Bson, DateTime, Timestamp};
 use mongodb::ClientSession;
 use tokio::time::Instant;
 
@@ -25,6 +25,8 @@ use super::transaction_size::Size;
 /// Events in one answer of the server's: enough to make the command's own cost small, few enough to keep
 /// an answer of large events below its 16 MB.
 const ANSWER_COUNT_MAX: u32 = 128;
+/// How long after changes for other partitions alone a partition stores how far it has come.
+const PASSED_CHECKPOINT: Duration = Duration::from_millis(50);
 /// After failures alone for so long the leader starts afresh, with another session.
 const FAILING_MAX: Duration = Duration::from_secs(60);
 
@@ -57,6 +59,16 @@ pub(crate) enum Uncommitted {
     },
 }
 
+/// Where a stream has come without a change to apply.
+#[derive(Clone)]
+pub(crate) struct Idle {
+    pub token: ResumeToken,
+    /// Every change up to this time is applied.
+    pub position: Timestamp,
+    /// When the state was level with the source, on the server's clock; `None` while it is.
+    pub level: Option<DateTime>,
+}
+
 /// One leadership, from the claim of the checkpoint to its end.
 pub(crate) struct Leader<'m> {
     pub instance: &'m Instance,
@@ -67,7 +79,7 @@ pub(crate) struct Leader<'m> {
     /// The checkpoint as it is stored: what the next write compares with.
     pub checkpoint: Checkpoint,
     /// Where the quiet stream has come since, not stored yet.
-    pub idle: Option<(ResumeToken, Timestamp)>,
+    pub idle: Option<Idle>,
     /// Whether there may be targets to compute again.
     pub repairs_pending: bool,
     /// Targets whose repair failed: tried again with the next audit.
@@ -104,12 +116,7 @@ impl<'m> Leader<'m> {
             .session
             .take()
             .ok_or(Error::TaskEnded("the leader's session"))?;
-        let claimed = claim(
-            &instance.store,
-            instance.projection.name(),
-            held.epoch,
-            &mut session,
-        );
+        let claimed = claim(&instance.store, &instance.part, held.epoch, &mut session);
         let Some(checkpoint) = claimed.await? else {
             return Ok(None);
         };
@@ -137,7 +144,7 @@ impl<'m> Leader<'m> {
         };
         leader.publish();
         tracing::info!(
-            projection = instance.projection.name(),
+            projection = instance.part.name,
             epoch = held.epoch,
             "leading the projection"
         );
@@ -147,6 +154,9 @@ impl<'m> Leader<'m> {
     async fn run(&mut self) -> Result<(), Ended> {
         let mut losses = LossPause::new();
         loop {
+            if self.checkpoint.is_lost() {
+                return self.wait_for_another_set().await;
+            }
             let start = match self.checkpoint.resume.clone() {
                 Some(start) => start,
                 None => self.begin_build_from_now("the first start").await?,
@@ -158,10 +168,14 @@ impl<'m> Leader<'m> {
                 let instance = self.instance;
                 tokio::select! {
                     () = tokio::time::sleep(losses.after_loss()) => {}
-                    () = instance.stop.cancelled() => return Ok(()),
+                    () = instance.ending() => return Ok(()),
                     () = self.held.lost.cancelled() => return Err(Ended::Superseded),
                 }
-                self.begin_build_from_now(&reason).await?;
+                if instance.part.is_whole() {
+                    self.begin_build_from_now(&reason).await?;
+                } else {
+                    self.lose(&reason).await?;
+                }
             } else {
                 return Ok(());
             }
@@ -185,7 +199,7 @@ impl<'m> Leader<'m> {
         };
         let mut intake = Intake::new(stream::read(&self.instance.source, start, options));
         loop {
-            if self.instance.stop.is_cancelled() {
+            if self.instance.is_ending() {
                 self.store_idle().await?;
                 return Ok(None);
             }
@@ -212,7 +226,14 @@ impl<'m> Leader<'m> {
         let room = instance.batch_size.room();
         let age = first.wall_time().map(|at| instance.clock.since(at));
         let linger = Linger::new(age, &self.rate, &instance.settings);
-        let mut batch = gather(first, intake, linger, &instance.readers, room).await;
+        // What is there for all partitions, so that about as much is there for this one.
+        let count = instance.part.set.count;
+        let mut all = room.times(count);
+        // No more than is read ahead: what a batch holds counts as that, too.
+        let ahead = instance.settings.prefetch_bytes_max;
+        all.bytes = all.bytes.min(ahead * 2 / 3).max(room.bytes);
+        let readers = instance.readers.of(&instance.part);
+        let mut batch = gather(first, intake, linger, &readers, all).await;
         self.rate.add(batch.events.len(), Instant::now());
         let applied = self.apply(&mut batch, room).await;
         let used = batch.used;
@@ -243,8 +264,8 @@ impl<'m> Leader<'m> {
         tokio::select! {
             signal = intake.next() => signal.map(Some).ok_or_else(ended),
             () = self.instance.nudge.notified() => Ok(None),
-            () = tokio::time::sleep_until(self.heartbeat_at) => Ok(None),
-            () = self.instance.stop.cancelled() => Ok(None),
+            () = tokio::time::sleep_until(self.heartbeat_at.min(self.idle_checkpoint_at)) => Ok(None),
+            () = self.instance.ending() => Ok(None),
             () = self.held.lost.cancelled() => Ok(None),
         }
     }
@@ -272,6 +293,7 @@ impl<'m> Leader<'m> {
             self.repairs_pending = true;
             self.serve_requests().await?;
             self.retire_generations().await?;
+            self.replace_set().await;
         }
         if now >= self.idle_checkpoint_at {
             self.store_idle().await?;
@@ -285,17 +307,60 @@ impl<'m> Leader<'m> {
         Ok(())
     }
 
+    /// Has its set replaced, where the checkpoint says so, over passing faults.
+    pub async fn replace_set(&mut self) {
+        let Some(reason) = self.checkpoint.replace.clone() else {
+            return;
+        };
+        let instance = self.instance;
+        let begun = instance
+            .sets
+            .begin_instead(instance.part.set, instance.clock.now());
+        match begun.await {
+            Ok(Some(set)) => instance.tell_of_set(set, &reason),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(
+                error = %WithCauses(&error),
+                projection = self.checkpoint.name,
+                "another build of the projection could not be begun, will retry"
+            ),
+        }
+    }
+
+    /// The stream cannot go on from where it is: what serves stands still until another set is built.
+    async fn lose(&mut self, reason: &str) -> Result<(), Ended> {
+        let mut to = self.checkpoint.clone();
+        to.intact = false;
+        to.building = None;
+        to.replace = Some(reason.to_owned());
+        self.idle = None;
+        self.commit_or_end(&Writes::default(), to).await
+    }
+
+    /// Holds the place of a partition that has lost its stream until its set is gone.
+    async fn wait_for_another_set(&mut self) -> Result<(), Ended> {
+        loop {
+            self.replace_set().await;
+            tokio::select! {
+                () = tokio::time::sleep(self.instance.settings.heartbeat) => {}
+                () = self.instance.ending() => return Ok(()),
+                () = self.held.lost.cancelled() => return Err(Ended::Superseded),
+            }
+        }
+    }
+
     /// Stores where a quiet stream has come, so that its token does not age out of the oplog.
     async fn store_idle(&mut self) -> Result<(), Ended> {
         self.idle_checkpoint_at = Instant::now() + self.instance.settings.idle_checkpoint;
-        let Some((token, position)) = self.idle.clone() else {
+        let Some(idle) = self.idle.clone() else {
             return Ok(());
         };
         let mut to = self.checkpoint.clone();
-        to.resume = Some(Start::After(token));
-        to.position = to.position.max(position);
+        to.resume = Some(Start::After(idle.token));
+        to.position = to.position.max(idle.position);
         if to.intact {
-            to.level = self.instance.clock.now();
+            let level = idle.level.map(|level| level.max(to.level));
+            to.level = level.unwrap_or_else(|| self.instance.clock.now());
         }
         self.commit_or_end(&Writes::default(), to).await
     }
@@ -307,14 +372,7 @@ impl<'m> Leader<'m> {
         to: Checkpoint,
     ) -> Result<Duration, Uncommitted> {
         let (instance, began) = (self.instance, Instant::now());
-        let committed = writes.commit(
-            &*instance.projection,
-            &instance.store,
-            &instance.state_bytes,
-            &mut self.session,
-            &self.checkpoint,
-            to,
-        );
+        let committed = writes.commit(instance, &mut self.session, &self.checkpoint, to);
         match committed.await {
             Ok(committed) => {
                 let took = began.elapsed();
@@ -325,7 +383,7 @@ impl<'m> Leader<'m> {
                 self.idle = self
                     .idle
                     .take()
-                    .filter(|(_, time)| *time > self.checkpoint.position);
+                    .filter(|idle| idle.position > self.checkpoint.position);
                 self.publish();
                 Ok(took)
             }
@@ -366,7 +424,7 @@ impl<'m> Leader<'m> {
             .note(&self.checkpoint.name, &error, used, next);
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = instance.stop.cancelled() => return Err(Ended::Stopped),
+            () = instance.ending() => return Err(Ended::Stopped),
             () = self.held.lost.cancelled() => return Err(Ended::Fault(error)),
         }
         match self.failures.lasting() > FAILING_MAX {
@@ -386,13 +444,30 @@ impl<'m> Leader<'m> {
         );
     }
 
+    /// What has come was for other partitions. It is stored a little later: readers elsewhere who wait for all partitions
+    /// look at what is stored.
+    pub fn pass(
+        &mut self,
+        token: ResumeToken,
+        complete_until: Timestamp,
+        wall_time: Option<DateTime>,
+    ) {
+        self.idle = Some(Idle {
+            token,
+            position: complete_until.max(self.position()),
+            level: Some(wall_time.unwrap_or(self.checkpoint.level)),
+        });
+        self.idle_checkpoint_at = self
+            .idle_checkpoint_at
+            .min(Instant::now() + PASSED_CHECKPOINT);
+        self.publish();
+    }
+
     /// Every change up to this time is applied.
     pub fn position(&self) -> Timestamp {
-        self.idle
-            .as_ref()
-            .map_or(self.checkpoint.position, |(_, time)| {
-                self.checkpoint.position.max(*time)
-            })
+        self.idle.as_ref().map_or(self.checkpoint.position, |idle| {
+            self.checkpoint.position.max(idle.position)
+        })
     }
 
     /// A snapshot of the source before this time may lack a change that is applied.
@@ -408,15 +483,16 @@ impl<'m> Leader<'m> {
     /// Tells the handles in this process how far it has come.
     pub fn publish(&self) {
         let mut progress = Progress::from_checkpoint(&self.checkpoint, true);
-        if progress.passed.is_some() && self.idle.is_some() {
+        if let (Some(_), Some(idle)) = (progress.passed, &self.idle) {
             progress.passed = Some(self.position());
-            progress.level = self.instance.clock.now();
+            let level = idle.level.map(|level| level.max(progress.level));
+            progress.level = level.unwrap_or_else(|| self.instance.clock.now());
         }
         progress.trouble.clone_from(&self.trouble);
-        self.instance
-            .metrics
-            .rebuilding
-            .set(i64::from(self.checkpoint.building.is_some()));
-        self.instance.progress.send_replace(progress);
+        if self.instance.part.is_whole() {
+            let is_building = self.checkpoint.building.is_some();
+            self.instance.metrics.rebuilding.set(i64::from(is_building));
+        }
+        self.instance.progress.replace(progress);
     }
 }

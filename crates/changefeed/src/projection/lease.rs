@@ -14,6 +14,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{Error, SendAction, WithCauses};
 
+use super::checkpoint::CLOSED;
+use super::partition::Part;
 use super::store::ProjectionStore;
 
 /// One instance's candidacy for one projection.
@@ -26,6 +28,8 @@ pub(crate) struct Lease {
     /// How often a leader renews.
     renewal: Duration,
     leaders_turn: Turn,
+    /// Whether it is made where there is none. That of a partition comes and goes with its set.
+    is_made: bool,
 }
 
 /// Whether a leader gets the time to renew a lease that ran out while nobody could.
@@ -56,12 +60,19 @@ pub(crate) struct HeldLease {
 }
 
 impl Lease {
-    pub fn new(store: ProjectionStore, name: &str, length: Duration, heartbeat: Duration) -> Self {
-        let owner = uuid::Uuid::new_v4().to_string();
+    /// `owner` names the instance.
+    pub fn new(
+        store: ProjectionStore,
+        part: &Part,
+        owner: &str,
+        length: Duration,
+        heartbeat: Duration,
+    ) -> Self {
         Self {
             store,
-            name: name.to_owned(),
-            owner,
+            name: part.name.clone(),
+            is_made: part.is_whole(),
+            owner: owner.to_owned(),
             length,
             renewal: heartbeat.min(length / 3),
             leaders_turn: Turn::NotDue,
@@ -77,6 +88,9 @@ impl Lease {
     /// The lease is made where there is none, which is so after the database was dropped too:
     /// `known` is the highest epoch that this instance has heard of, and the new one is higher.
     pub async fn acquire(&mut self, known: i64) -> Result<Acquired, Error> {
+        if known == CLOSED {
+            return Ok(Acquired::Busy { left: self.length });
+        }
         let left = self.look().await?;
         if let Some(left) = left.filter(|left| !left.is_zero()) {
             return Ok(Acquired::Busy { left });
@@ -86,6 +100,9 @@ impl Lease {
             source,
         };
         if left.is_none() {
+            if !self.is_made {
+                return Ok(Acquired::Busy { left: self.length });
+            }
             let free = doc! { "owner": "", "epoch": known, "expires": DateTime::from_millis(0) };
             let create = doc! { "$setOnInsert": free };
             let create = self

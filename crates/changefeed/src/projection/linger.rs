@@ -10,6 +10,9 @@ use tokio::time::Instant;
 
 use crate::ProjectorSettings;
 
+use super::board::Of;
+use super::partition::Part;
+
 /// How much each change a second adds to the wait: 20 ms at 200 changes a second.
 const WAIT_PER_CHANGE_A_SECOND: f64 = 100e-6;
 /// The rate follows the changes of about so many seconds.
@@ -82,30 +85,59 @@ impl Linger {
     }
 }
 
-/// The readers who wait at a barrier in this process.
+/// The readers who wait at a barrier in this process, each with what it waits for.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Readers(watch::Sender<usize>);
+pub(crate) struct Readers(watch::Sender<Vec<Of>>);
 
 /// One of them, until it is dropped.
-pub(crate) struct WaitingReader(watch::Sender<usize>);
+pub(crate) struct WaitingReader {
+    readers: watch::Sender<Vec<Of>>,
+    of: Of,
+}
+
+/// Those who wait for one partition.
+pub(crate) struct PartReaders {
+    readers: watch::Sender<Vec<Of>>,
+    number: u32,
+    count: u32,
+}
 
 impl Readers {
     /// One more waits.
-    pub fn enter(&self) -> WaitingReader {
-        self.0.send_modify(|waiting| *waiting += 1);
-        WaitingReader(self.0.clone())
+    pub fn enter(&self, of: Of) -> WaitingReader {
+        self.0.send_modify(|waiting| waiting.push(of));
+        WaitingReader {
+            readers: self.0.clone(),
+            of,
+        }
     }
 
+    pub fn of(&self, part: &Part) -> PartReaders {
+        PartReaders {
+            readers: self.0.clone(),
+            number: part.number,
+            count: part.set.count,
+        }
+    }
+}
+
+impl PartReaders {
     /// Returns as soon as somebody waits.
     pub async fn any(&self) {
+        let waits = |of: &Of| of.includes(self.number, self.count);
+        let mut readers = self.readers.subscribe();
         // It cannot fail: the sender is here.
-        let _ = self.0.subscribe().wait_for(|waiting| *waiting > 0).await;
+        let _ = readers.wait_for(|waiting| waiting.iter().any(waits)).await;
     }
 }
 
 impl Drop for WaitingReader {
     fn drop(&mut self) {
-        self.0.send_modify(|waiting| *waiting -= 1);
+        self.readers.send_modify(|waiting| {
+            if let Some(place) = waiting.iter().position(|of| *of == self.of) {
+                waiting.swap_remove(place);
+            }
+        });
     }
 }
 

@@ -14,6 +14,8 @@ pub(crate) struct Progress {
     pub passed: Option<Timestamp>,
     /// The generation that readers use.
     pub serving: Option<i64>,
+    /// How many partitions maintain it, where it is divided.
+    pub partitions: Option<u32>,
     /// When the serving state was last known to be level with the source, on the server's clock.
     pub level: DateTime,
     /// Whether this process writes.
@@ -29,6 +31,7 @@ impl Progress {
             epoch: 0,
             passed: None,
             serving: None,
+            partitions: None,
             level: now,
             leading: false,
             trouble: None,
@@ -42,6 +45,7 @@ impl Progress {
             passed: Some(checkpoint.position)
                 .filter(|_| checkpoint.serving.is_some() && checkpoint.intact),
             serving: checkpoint.serving,
+            partitions: checkpoint.partitions,
             level: checkpoint.level,
             leading,
             trouble: None,
@@ -56,9 +60,9 @@ impl Progress {
         !older && self != known
     }
 
-    /// The serving slot, when the serving state has passed a time.
-    pub fn slot_at(&self, time: Timestamp, field: &str) -> Option<Slot> {
-        self.passed.filter(|passed| *passed >= time)?;
-        self.serving.map(|generation| Slot::new(field, generation))
+    /// The place of the state that readers use.
+    pub fn slot(&self, field: &str) -> Option<Slot> {
+        self.serving
+            .map(|generation| Slot::new(field, generation, self.partitions))
     }
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use bson::{Bson, DateTime, Document, doc};
 use futures_util::future::BoxFuture;
-use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -17,11 +16,14 @@ use crate::{
 };
 
 use super::any_projection::AnyProjection;
-use super::compute::StateBytes;
-use super::instance::{Instance, Nudge, keep_gauges, refresh};
+use super::board::{Board, Known, Of};
+use super::coordinator::{Coordinator, Nudges, Shared};
+use super::instance::{keep_gauges, tell_of_set};
 use super::linger::Readers;
+use super::partition::{Part, SetId};
 use super::progress::Progress;
 use super::requests::{REBUILD, REPLAY, request};
+use super::sets::SetStore;
 use super::store::{ProjectionStore, repair_id};
 use super::transaction_size::{Size, TransactionSize};
 use super::{Projection, Slot};
@@ -44,9 +46,11 @@ struct Inner {
     projection: Arc<dyn AnyProjection>,
     source: Source,
     store: ProjectionStore,
+    sets: SetStore,
     clock: ServerClock,
-    progress: watch::Sender<Progress>,
-    nudge: Arc<Nudge>,
+    metrics: ProjectionMetrics,
+    board: Board,
+    nudges: Nudges,
     readers: Readers,
     ready_lag_max: Duration,
     /// One at a time reads the checkpoint for all who wait.
@@ -102,60 +106,42 @@ impl Projector {
             let store = ProjectionStore::new(source.database(), projection.target());
             store.create().await?;
             let clock = ServerClock::read(&store.database).await?;
-            let progress = watch::Sender::new(Progress::unknown(clock.now()));
-            let (nudge, tasks, stop) = (
-                Arc::new(Nudge::default()),
-                TaskTracker::new(),
-                CancellationToken::new(),
-            );
-            let readers = Readers::default();
-            let inner = Inner {
-                projection: projection.clone(),
-                source: source.clone(),
-                store: store.clone(),
-                clock: clock.clone(),
-                progress: progress.clone(),
-                nudge: nudge.clone(),
-                readers: readers.clone(),
-                ready_lag_max: settings.ready_lag_max,
-                refreshing: Arc::new(tokio::sync::Mutex::new(Instant::now())),
-                tasks: tasks.clone(),
-                stop: stop.clone(),
-                _stop_on_drop: stop.clone().drop_guard(),
+            let shared = Shared {
+                sets: SetStore::new(store.clone(), projection.name()),
+                projection,
+                source,
+                board: Board::new(clock.now()),
+                store,
+                clock,
+                settings,
+                metrics,
+                readers: Readers::default(),
+                nudges: Nudges::default(),
+                stop: CancellationToken::new(),
+                tasks: TaskTracker::new(),
             };
-            let ended = CancellationToken::new();
-            let (known, heartbeat) = (progress.subscribe(), settings.heartbeat);
-            tasks.spawn(
-                clock
-                    .clone()
-                    .keep(store.database.clone(), heartbeat, ended.clone()),
-            );
-            tasks.spawn(keep_gauges(
-                store.clone(),
-                clock.clone(),
-                metrics.clone(),
-                known,
+            let inner = Inner::new(&shared);
+            let (tasks, ended) = (shared.tasks.clone(), CancellationToken::new());
+            let clock = shared.clock.clone();
+            let heartbeat = shared.settings.heartbeat;
+            tasks.spawn(clock.clone().keep(
+                shared.store.database.clone(),
                 heartbeat,
                 ended.clone(),
             ));
-            let instance = Instance {
-                projection,
-                source,
-                store,
+            tasks.spawn(keep_gauges(
+                shared.store.clone(),
                 clock,
-                batch_size: batch_size(&settings),
-                computing_size: computing_size(&settings),
-                state_bytes: StateBytes::new(),
-                settings,
-                metrics,
-                progress,
-                nudge,
-                readers,
-                stop,
-            };
+                shared.metrics.clone(),
+                shared.board.subscribe(),
+                heartbeat,
+                ended.clone(),
+            ));
+            let ended = ended.drop_guard();
+            let coordinator = Coordinator::start(shared).await?;
             tasks.spawn(async move {
-                let _ended = ended.drop_guard();
-                instance.run().await;
+                let _ended = ended;
+                coordinator.run().await;
             });
             tasks.close();
             Ok(Self {
@@ -177,8 +163,10 @@ impl Projector {
     /// Where the serving state is stored; `None` until the first build is done. Read it again for
     /// every query: a rebuild moves it.
     pub fn serving(&self) -> Option<Slot> {
-        let serving = self.inner.progress.borrow().serving;
-        serving.map(|generation| Slot::new(self.inner.projection.field(), generation))
+        self.inner
+            .board
+            .borrow()
+            .slot(self.inner.projection.field())
     }
 
     /// Waits until the projection serves and has passed a point in time (read-your-writes). Works
@@ -192,11 +180,35 @@ impl Projector {
         time: OperationTime,
         limit: Duration,
     ) -> Result<Slot, BarrierError> {
+        self.wait_until_passed_of(Of::All, time, limit).await
+    }
+
+    /// As [`Projector::wait_until_passed`], for whoever reads one target: it waits for the partition alone to which this
+    /// target belongs.
+    ///
+    /// # Errors
+    /// [`BarrierError::Behind`] when it has not come so far within `limit`.
+    pub async fn wait_until_passed_for(
+        &self,
+        target: &Bson,
+        time: OperationTime,
+        limit: Duration,
+    ) -> Result<Slot, BarrierError> {
+        self.wait_until_passed_of(Of::target(target), time, limit)
+            .await
+    }
+
+    async fn wait_until_passed_of(
+        &self,
+        of: Of,
+        time: OperationTime,
+        limit: Duration,
+    ) -> Result<Slot, BarrierError> {
         let field = self.inner.projection.field();
-        let passed = |progress: &Progress| progress.slot_at(time.timestamp(), field);
+        let passed = |known: &Known| known.slot_at(time.timestamp(), of, field);
         // It ends the wait of a batch, if this instance leads.
-        let _waiting = self.inner.readers.enter();
-        self.wait_until(passed, Some(Instant::now() + limit))
+        let _waiting = self.inner.readers.enter(of);
+        self.wait_until(passed, of, Some(Instant::now() + limit))
             .await
             .map_err(|error| match error {
                 BarrierError::Behind { .. } => BarrierError::Behind { waited: limit },
@@ -210,30 +222,24 @@ impl Projector {
     /// [`BarrierError::Stopped`] when the projection stops first.
     pub async fn wait_until_serving(&self) -> Result<Slot, BarrierError> {
         let field = self.inner.projection.field();
-        self.wait_until(
-            |progress| {
-                progress
-                    .serving
-                    .map(|generation| Slot::new(field, generation))
-            },
-            None,
-        )
-        .await
+        self.wait_until(|known| known.slot(field), Of::All, None)
+            .await
     }
 
     async fn wait_until<T>(
         &self,
-        found: impl Fn(&Progress) -> Option<T>,
+        found: impl Fn(&Known) -> Option<T>,
+        of: Of,
         deadline: Option<Instant>,
     ) -> Result<T, BarrierError> {
-        let mut progress = self.inner.progress.subscribe();
+        let mut board = self.inner.board.subscribe();
         loop {
-            let leading = {
-                let known = progress.borrow_and_update();
+            let written_elsewhere = {
+                let known = board.borrow_and_update();
                 if let Some(found) = found(&known) {
                     return Ok(found);
                 }
-                known.leading
+                known.written_elsewhere(of)
             };
             if self.inner.stop.is_cancelled() {
                 return Err(BarrierError::Stopped);
@@ -246,30 +252,43 @@ impl Projector {
             let look_again = Instant::now() + BARRIER_INTERVAL;
             let wake = deadline.map_or(look_again, |deadline| deadline.min(look_again));
             // Only the sender's end could fail this, and this handle holds it.
-            let _ = timeout_at(wake, progress.changed()).await;
-            if !leading {
-                self.read_checkpoint().await;
+            let _ = timeout_at(wake, board.changed()).await;
+            if !written_elsewhere.is_empty() {
+                self.read_checkpoints(written_elsewhere).await;
             }
         }
     }
 
     /// The reading is a task of its own: the caller may leave, and the driver's futures must not be
     /// dropped while they wait.
-    async fn read_checkpoint(&self) {
+    async fn read_checkpoints(&self, of: Vec<(SetId, u32)>) {
         let Ok(mut read_at) = self.inner.refreshing.clone().try_lock_owned() else {
             return;
         };
         if read_at.elapsed() < BARRIER_INTERVAL / 2 {
             return;
         }
-        let (store, progress) = (self.inner.store.clone(), self.inner.progress.clone());
+        let (sets, board) = (self.inner.sets.clone(), self.inner.board.clone());
         let projection = self.inner.projection.clone();
         let reading = tokio::spawn(async move {
-            if let Err(error) = refresh(&store, projection.name(), &progress).await {
-                tracing::debug!(
+            let parts = of
+                .into_iter()
+                .map(|(set, number)| Part::new(projection.name(), set, number));
+            let parts: Vec<Part> = parts.collect();
+            let names: Vec<String> = parts.iter().map(|part| part.name.clone()).collect();
+            match sets.checkpoints(&names).await {
+                Ok(stored) => {
+                    for checkpoint in stored {
+                        if let Some(part) = parts.iter().find(|part| part.name == checkpoint.name) {
+                            let progress = board.part(part.set, part.number);
+                            progress.offer(Progress::from_checkpoint(&checkpoint, false));
+                        }
+                    }
+                }
+                Err(error) => tracing::debug!(
                     error = %WithCauses(&error),
                     "the checkpoint could not be read for a waiting caller"
-                );
+                ),
             }
             *read_at = Instant::now();
         });
@@ -279,10 +298,10 @@ impl Projector {
 
     /// How far the projection is behind, as this process knows.
     pub fn lag(&self) -> Lag {
-        let known = self.inner.progress.borrow();
+        let known = self.inner.board.borrow();
         Lag {
-            behind: self.inner.clock.since(known.level),
-            leading: known.leading,
+            behind: self.inner.clock.since(known.level()),
+            leading: known.is_leading(),
         }
     }
 
@@ -292,14 +311,14 @@ impl Projector {
     /// # Errors
     /// [`NotReady`] says why it is not.
     pub fn ready(&self) -> Result<(), NotReady> {
-        let known = self.inner.progress.borrow();
-        if let Some(reason) = known.trouble.clone() {
+        let known = self.inner.board.borrow();
+        if let Some(reason) = known.trouble().map(str::to_owned) {
             return Err(NotReady::Failing { reason });
         }
-        if known.serving.is_none() {
+        if known.slot(self.inner.projection.field()).is_none() {
             return Err(NotReady::FirstBuild);
         }
-        let behind = self.inner.clock.since(known.level);
+        let behind = self.inner.clock.since(known.level());
         let limit = self.inner.ready_lag_max;
         if behind > limit {
             return Err(NotReady::Behind { behind, limit });
@@ -308,12 +327,15 @@ impl Projector {
     }
 
     /// Rebuilds the projection beside the serving one and switches over; returns after the
-    /// switch. The leading instance does the work.
+    /// switch. The leading instances do the work.
     ///
     /// # Errors
     /// When the request cannot be stored or read.
     pub async fn rebuild(&self) -> Result<(), Error> {
-        self.command(REBUILD).await.map(|_| ())
+        let inner = self.inner.clone();
+        let rebuilding = tokio::spawn(async move { inner.rebuild().await });
+        let ended = || Error::TaskEnded("the passing of a command");
+        rebuilding.await.unwrap_or_else(|_| Err(ended()))
     }
 
     /// Makes the leading instance compute the states of these targets again soon: for targets that were created
@@ -325,60 +347,41 @@ impl Projector {
         if targets.is_empty() {
             return Ok(());
         }
-        let (store, projection) = (self.inner.store.clone(), self.inner.projection.clone());
+        let (store, sets) = (self.inner.store.clone(), self.inner.sets.clone());
         // In a task: a caller that leaves must not drop it half-way.
         let marking = tokio::spawn(async move {
-            let marks: Vec<Document> = targets.iter().map(|target| {
+            // For each set that there is now. One that begins later builds what is there by then.
+            let marks = sets.names_for(&targets).await?;
+            let marks = marks.iter().map(|(name, target)| {
                 let row = doc! { "$set": { "reason": "it is new", "at": DateTime::now() } };
-                doc! { "q": { "_id": repair_id(projection.name(), target) }, "u": row, "upsert": true }
-            }).collect();
+                doc! { "q": { "_id": repair_id(name, target) }, "u": row, "upsert": true }
+            });
+            let marks: Vec<Document> = marks.collect();
             let mark = doc! {
                 "update": store.repairs.name(), "updates": marks, "ordered": false,
                 "writeConcern": { "w": "majority" },
             };
-            store.database.run_command(mark).await
+            let marked = store.database.run_command(mark).await;
+            marked.map_err(|source| Error::Database {
+                doing: "marking targets for repair",
+                source,
+            })
         });
-        let marked = marking
-            .await
-            .map_err(|_| Error::TaskEnded("the marking of targets"))?;
-        marked.map_err(|source| Error::Database {
-            doing: "marking targets for repair",
-            source,
-        })?;
-        self.inner.nudge.notify_one();
+        let ended = || Error::TaskEnded("the marking of targets");
+        marking.await.unwrap_or_else(|_| Err(ended()))?;
+        self.inner.nudges.notify();
         Ok(())
     }
 
-    /// Tries all dead letters again, by computing their targets again. The leading instance does the work.
+    /// Tries all dead letters again, by computing their targets again. The leading instances do the work.
     ///
     /// # Errors
     /// When the request cannot be stored or read.
     pub async fn replay_dead_letters(&self) -> Result<Replayed, Error> {
-        let result = self.command(REPLAY).await?;
-        let number = |field| {
-            result
-                .get_i64(field)
-                .ok()
-                .and_then(|number| u64::try_from(number).ok())
-                .unwrap_or(0)
-        };
-        Ok(Replayed {
-            replayed: number("replayed"),
-            remaining: number("remaining"),
-        })
-    }
-
-    /// A task of its own, for the same reason as [`Projector::read_checkpoint`]. One whose caller has
-    /// left goes on until the projection stops.
-    async fn command(&self, kind: &'static str) -> Result<bson::Document, Error> {
-        let (store, nudge) = (self.inner.store.clone(), self.inner.nudge.clone());
-        let (projection, stop) = (self.inner.projection.clone(), self.inner.stop.clone());
-        let passing = tokio::spawn(async move {
-            let nudge = || nudge.notify_one();
-            request(&store, projection.name(), kind, nudge, &stop).await
-        });
+        let inner = self.inner.clone();
+        let replaying = tokio::spawn(async move { inner.replay_dead_letters().await });
         let ended = || Error::TaskEnded("the passing of a command");
-        passing.await.unwrap_or_else(|_| Err(ended()))
+        replaying.await.unwrap_or_else(|_| Err(ended()))
     }
 
     /// Returns when the projection has ended: after [`Projector::stop`], or by a bug.
@@ -401,7 +404,89 @@ impl Projector {
     }
 }
 
-fn batch_size(settings: &ProjectorSettings) -> TransactionSize {
+impl Inner {
+    fn new(shared: &Shared) -> Self {
+        Self {
+            projection: shared.projection.clone(),
+            source: shared.source.clone(),
+            store: shared.store.clone(),
+            sets: shared.sets.clone(),
+            clock: shared.clock.clone(),
+            metrics: shared.metrics.clone(),
+            board: shared.board.clone(),
+            nudges: shared.nudges.clone(),
+            readers: shared.readers.clone(),
+            ready_lag_max: shared.settings.ready_lag_max,
+            refreshing: Arc::new(tokio::sync::Mutex::new(Instant::now())),
+            tasks: shared.tasks.clone(),
+            stop: shared.stop.clone(),
+            _stop_on_drop: shared.stop.clone().drop_guard(),
+        }
+    }
+
+    /// Run in a task of its own, for the same reason as [`Projector::read_checkpoints`]. One whose caller has
+    /// left goes on until the projection stops.
+    async fn rebuild(&self) -> Result<(), Error> {
+        let begun = loop {
+            let Some(sets) = self.sets.read().await? else {
+                return self
+                    .command(&Part::new(self.projection.name(), SetId::WHOLE, 0), REBUILD)
+                    .await
+                    .map(drop);
+            };
+            if let Some(set) = sets.building {
+                break set;
+            }
+            if let Some(set) = self.sets.begin(&sets, self.clock.now()).await? {
+                tell_of_set(self.projection.name(), &self.metrics, set, "a command");
+                self.nudges.notify();
+                break set;
+            }
+        };
+        loop {
+            let sets = self.sets.read().await?;
+            let is_built = |serving: SetId| serving.generation >= begun.generation;
+            if sets.is_none_or(|sets| sets.serving.is_some_and(is_built)) {
+                self.nudges.notify();
+                return Ok(());
+            }
+            tokio::select! {
+                () = tokio::time::sleep(BARRIER_INTERVAL) => {}
+                () = self.stop.cancelled() => return Err(Error::TaskEnded("the projection")),
+            }
+        }
+    }
+
+    async fn replay_dead_letters(&self) -> Result<Replayed, Error> {
+        let set = match self.sets.read().await? {
+            None => SetId::WHOLE,
+            Some(sets) => sets.serving.or(sets.building).unwrap_or(SetId::WHOLE),
+        };
+        let mut replayed = Replayed {
+            replayed: 0,
+            remaining: 0,
+        };
+        for part in set.parts(self.projection.name()) {
+            let result = self.command(&part, REPLAY).await?;
+            let number = |field| {
+                let number = result.get_i64(field).ok();
+                number
+                    .and_then(|number| u64::try_from(number).ok())
+                    .unwrap_or(0)
+            };
+            replayed.replayed += number("replayed");
+            replayed.remaining += number("remaining");
+        }
+        Ok(replayed)
+    }
+
+    async fn command(&self, part: &Part, kind: &'static str) -> Result<Document, Error> {
+        let nudge = || self.nudges.notify();
+        request(&self.store, &part.name, kind, nudge, &self.stop).await
+    }
+}
+
+pub(crate) fn batch_size(settings: &ProjectorSettings) -> TransactionSize {
     let most = Size {
         changes: settings.batch_count_max,
         targets: settings.batch_targets_max,
@@ -410,7 +495,7 @@ fn batch_size(settings: &ProjectorSettings) -> TransactionSize {
     TransactionSize::new(most, BATCH_SHARE_FIRST, settings.commit_aim)
 }
 
-fn computing_size(settings: &ProjectorSettings) -> TransactionSize {
+pub(crate) fn computing_size(settings: &ProjectorSettings) -> TransactionSize {
     let most = Size {
         changes: settings.build_chunk,
         targets: settings.build_chunk,

@@ -82,6 +82,12 @@ impl Leader<'_> {
         targets: &[Bson],
         settled: Vec<ObjectId>,
     ) -> Result<Repaired, Ended> {
+        // Those of other partitions are marked for theirs.
+        let (targets, foreign): (Vec<Bson>, Vec<Bson>) = targets
+            .iter()
+            .cloned()
+            .partition(|target| self.instance.part.holds(target));
+        let targets = targets.as_slice();
         let at = At::NotBefore(self.not_before());
         let computed = match compute(
             &*self.instance.projection,
@@ -121,6 +127,10 @@ impl Leader<'_> {
         let writes = Writes {
             statements,
             repaired: targets.to_vec(),
+            repairs: foreign
+                .into_iter()
+                .map(|target| (target, "a change of it was set aside"))
+                .collect(),
             settled,
             ..Writes::default()
         };
@@ -168,7 +178,8 @@ impl Leader<'_> {
 
     async fn marked_targets(&self, most: usize) -> mongodb::error::Result<Vec<Bson>> {
         let deferred: Vec<&Bson> = self.deferred.iter().collect();
-        let due = doc! { "_id.projection": self.instance.projection.name(), "_id.target": { "$nin": deferred } };
+        let due =
+            doc! { "_id.projection": &self.instance.part.name, "_id.target": { "$nin": deferred } };
         let found: Vec<RawDocumentBuf> = self
             .instance
             .store

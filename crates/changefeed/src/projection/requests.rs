@@ -76,7 +76,7 @@ impl Leader<'_> {
             })
         };
         let requests = self.instance.store.requests.clone();
-        let open = doc! { "projection": self.instance.projection.name(), "result": Bson::Null };
+        let open = doc! { "projection": &self.instance.part.name, "result": Bson::Null };
         let raw = requests.clone_with_type::<RawDocumentBuf>();
         let open = match raw.find(open).sort(doc! { "at": 1 }).send().await {
             Ok(open) => open.try_collect::<Vec<RawDocumentBuf>>().await,
@@ -191,10 +191,13 @@ impl Leader<'_> {
                 // Not one of ours, or spoiled: it stays, and stops no other.
                 let Ok(letter) = bson::deserialize_from_slice::<DeadLetter>(letter.as_bytes())
                 else {
-                    outcome.remaining += 1;
+                    outcome.remaining += u64::from(self.instance.part.number == 0);
                     continue;
                 };
                 let letter = &letter;
+                if !self.is_own_letter(letter) {
+                    continue;
+                }
                 let replayed = match self.targets_of_letter(letter).await.map_err(failed)? {
                     Some(targets) => self.repair_letter(&targets, letter).await?,
                     None => false,
@@ -204,6 +207,15 @@ impl Leader<'_> {
                     false => outcome.remaining += 1,
                 }
             }
+        }
+    }
+
+    /// Whether it is for this partition to replay: the first target that it is known to concern is one of its own.
+    fn is_own_letter(&self, letter: &DeadLetter) -> bool {
+        let part = &self.instance.part;
+        match letter.targets.first() {
+            Some(target) => part.holds(target),
+            None => part.number == 0,
         }
     }
 

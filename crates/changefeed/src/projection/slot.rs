@@ -17,8 +17,13 @@ pub struct Slot {
 }
 
 impl Slot {
-    pub(crate) fn new(field: &str, generation: i64) -> Self {
-        let name = format!("g{generation}");
+    /// `partitions`: how many maintain it; `None` for a generation of a projection that was never divided. The number is
+    /// in the name, so that generations that are counted apart never share a place.
+    pub(crate) fn new(field: &str, generation: i64, partitions: Option<u32>) -> Self {
+        let name = match partitions {
+            None => format!("g{generation}"),
+            Some(count) => format!("g{generation}x{count}"),
+        };
         Self {
             path: format!("{field}.{name}"),
             field: field.to_owned(),
@@ -32,7 +37,8 @@ impl Slot {
         self.generation
     }
 
-    /// The path of a field of the state, for filters, sorts and projections: `tally.g1.votes`.
+    /// The path of a field of the state, for filters, sorts and projections: `tally.g1.votes`, or `tally.g2x4.votes`
+    /// where four partitions maintain it.
     pub fn path(&self, field: &str) -> String {
         format!("{}.{field}", self.path)
     }

@@ -23,6 +23,8 @@ pub(crate) struct ProjectionStore {
     /// Targets to compute again: `_id: { projection, target }`.
     pub repairs: Collection<Document>,
     pub requests: Collection<Document>,
+    /// Where projections are divided: their sets of partitions, and the instances.
+    pub sets: Collection<Document>,
     pub targets: Collection<Document>,
     /// Whether the user may pass a validator of the targets by, as far as is known.
     bypasses_validation: Arc<AtomicBool>,
@@ -37,6 +39,7 @@ impl ProjectionStore {
             dead_letters: majority(database, "changefeed_dead_letters"),
             repairs: majority(database, "changefeed_repairs"),
             requests: majority(database, "changefeed_requests"),
+            sets: majority(database, "changefeed_partitions"),
             targets: majority(database, target),
             bypasses_validation: Arc::new(AtomicBool::new(true)),
         }
@@ -64,6 +67,7 @@ impl ProjectionStore {
             self.dead_letters.name(),
             self.repairs.name(),
             self.requests.name(),
+            self.sets.name(),
             self.targets.name(),
         ];
         for name in names {

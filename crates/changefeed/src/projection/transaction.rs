@@ -18,6 +18,8 @@ use super::checkpoint::{Checkpoint, advance};
 use super::compute::{At, StateBytes, compute};
 use super::dead_letter::DeadLetter;
 use super::fold::{STALE, Statement};
+use super::instance::Instance;
+use super::partition::Part;
 use super::store::{ProjectionStore, repair_id};
 use super::update_commands::update_commands;
 
@@ -41,7 +43,7 @@ pub(crate) struct Writes {
     pub dead_letters: Vec<DeadLetter>,
     /// Targets to compute again within the transaction, as far as it can take them.
     pub anew: Vec<Bson>,
-    /// Targets to compute again later, each with the reason.
+    /// Targets to compute again later, each with the reason. They may belong to other partitions of the set.
     pub repairs: Vec<(Bson, &'static str)>,
     /// Targets that were computed again.
     pub repaired: Vec<Bson>,
@@ -108,15 +110,13 @@ impl Writes {
     /// the next compare-and-set finds out.
     pub async fn commit(
         &self,
-        projection: &dyn AnyProjection,
-        store: &ProjectionStore,
-        state_bytes: &StateBytes,
+        instance: &Instance,
         session: &mut ClientSession,
         from: &Checkpoint,
         mut to: Checkpoint,
     ) -> Result<Committed, Refusal> {
         if self.is_empty() {
-            let moved = advance(store, from, &to, session)
+            let moved = advance(&instance.store, from, &to, session)
                 .await
                 .map_err(Refusal::Transient)?;
             let unchanged = Committed {
@@ -130,7 +130,7 @@ impl Writes {
             };
         }
         start(session).await?;
-        let written = self.write(projection, store, state_bytes, session, from, &mut to);
+        let written = self.write(instance, session, from, &mut to);
         match written.await {
             Ok(repairs) => {
                 marker::reach(marker::IN_TRANSACTION).await;
@@ -150,13 +150,18 @@ impl Writes {
 
     async fn write(
         &self,
-        projection: &dyn AnyProjection,
-        store: &ProjectionStore,
-        state_bytes: &StateBytes,
+        instance: &Instance,
         session: &mut ClientSession,
         from: &Checkpoint,
         to: &mut Checkpoint,
     ) -> Result<bool, Refusal> {
+        let Instance {
+            projection,
+            part,
+            store,
+            state_bytes,
+            ..
+        } = instance;
         match advance(store, from, to, session).await {
             Ok(true) => {}
             Ok(false) => return Err(Refusal::Superseded),
@@ -168,10 +173,11 @@ impl Writes {
         anew.extend(self.gone_stale(store, session).await?);
         let mut repairs = self.repairs.clone();
         if !anew.is_empty() {
-            repairs.extend(compute_anew(projection, store, state_bytes, session, &anew, to).await?);
+            repairs
+                .extend(compute_anew(&**projection, store, state_bytes, session, &anew, to).await?);
         }
         let later = !repairs.is_empty();
-        self.write_bookkeeping(store, session, &to.name, &repairs)
+        self.write_bookkeeping(store, session, part, &repairs)
             .await
             .map_err(refusal)?;
         Ok(later)
@@ -225,7 +231,7 @@ impl Writes {
         &self,
         store: &ProjectionStore,
         session: &mut ClientSession,
-        projection: &str,
+        part: &Part,
         repairs: &[(Bson, &'static str)],
     ) -> mongodb::error::Result<()> {
         if !self.dead_letters.is_empty() {
@@ -246,7 +252,7 @@ impl Writes {
             let ids: Vec<Document> = self
                 .repaired
                 .iter()
-                .map(|target| repair_id(projection, target))
+                .map(|target| repair_id(&part.name, target))
                 .collect();
             store
                 .repairs
@@ -254,20 +260,20 @@ impl Writes {
                 .session(&mut *session)
                 .await?;
         }
-        Self::mark_for_repair(store, session, projection, repairs).await
+        Self::mark_for_repair(store, session, part, repairs).await
     }
 
     /// Marks targets for repair, each with the reason, within the session's transaction.
     pub async fn mark_for_repair(
         store: &ProjectionStore,
         session: &mut ClientSession,
-        projection: &str,
+        part: &Part,
         repairs: &[(Bson, &'static str)],
     ) -> mongodb::error::Result<()> {
         for repairs in repairs.chunks(REPAIRS_AT_ONCE) {
             let marks = repairs.iter().map(|(target, reason)| {
                 doc! {
-                    "q": { "_id": repair_id(projection, target) },
+                    "q": { "_id": repair_id(&part.name_of(target), target) },
                     "u": { "$set": { "reason": *reason, "at": DateTime::now() } },
                     "upsert": true,
                 }

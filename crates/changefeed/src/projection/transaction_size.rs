@@ -43,6 +43,16 @@ impl Size {
         }
     }
 
+    /// So many times as much.
+    pub fn times(self, count: u32) -> Self {
+        let times = |size: usize| size.saturating_mul(count as usize);
+        Self {
+            changes: times(self.changes),
+            targets: times(self.targets),
+            bytes: times(self.bytes),
+        }
+    }
+
     /// Whether nothing more fits: one of the bounds is reached.
     pub fn fills(&self, room: &Self) -> bool {
         self.changes >= room.changes || self.targets >= room.targets || self.bytes >= room.bytes

@@ -94,15 +94,28 @@ impl Projection for Newest {
             "input": slot.value("newest"),
             "cond": { "$not": [{ "$in": ["$$this.id", { "$literal": touched }] }] },
         } };
-        let all = doc! { "$concatArrays": [others, { "$literal": present }] };
+        let all = doc! { "$concatArrays": [&others, { "$literal": present }] };
         let newest =
             doc! { "$slice": [{ "$sortArray": { "input": all, "sortBy": { "id": -1 } } }, SHOWN] };
+        // A comment that left the list makes room for one that is not in it: perhaps for an older one that came, perhaps
+        // not.
+        let (listed, kept) = (
+            doc! { "$size": slot.value("newest") },
+            doc! { "$size": others },
+        );
+        let has_others = doc! { "$gt": [slot.value("count"), &listed] };
+        let makes_room = doc! { "$and": [{ "$lt": [kept, listed] }, has_others] };
+        let is_short = doc! { "$lt": [
+            { "$size": slot.value("newest") },
+            { "$min": [slot.value("count"), SHOWN] },
+        ] };
         Ok(vec![
-            doc! { "count": { "$add": [slot.value("count"), delta] }, "newest": newest },
-            doc! { "stale": { "$lt": [
-                { "$size": slot.value("newest") },
-                { "$min": [slot.value("count"), SHOWN] },
-            ] } },
+            doc! {
+                "count": { "$add": [slot.value("count"), delta] },
+                "newest": newest,
+                "stale": makes_room,
+            },
+            doc! { "stale": { "$or": [slot.value("stale"), is_short] } },
         ])
     }
 

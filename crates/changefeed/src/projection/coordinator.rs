@@ -1,0 +1,391 @@
+//! Runs the partitions of this process, and decides with the other instances which of them lead which.
+//!
+//! A projection that was never divided has one partition that every instance may lead: there is nothing to decide, and
+//! all that is done here is a look at each heartbeat whether it was divided meanwhile. Otherwise each look says that this
+//! instance lives, reads leases and checkpoints of all partitions in one query each, and gives each partition that runs
+//! here its duty ([`super::balance`]). What must hold does not depend on it: a partition is written by whoever holds its
+//! checkpoint, whatever is decided here.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::server_clock::ServerClock;
+use crate::{Error, ProjectionMetrics, ProjectorSettings, Source, WithCauses};
+
+use super::any_projection::AnyProjection;
+use super::balance::{Seen, duties};
+use super::board::Board;
+use super::checkpoint::Checkpoint;
+use super::compute::StateBytes;
+use super::instance::{Instance, Nudge, RUN_OUT, tell_of_set};
+use super::linger::Readers;
+use super::partition::{Part, SetId};
+use super::progress::Progress;
+use super::projector::{batch_size, computing_size};
+use super::sets::{SetStore, Sets};
+use super::store::ProjectionStore;
+
+/// A free partition that nobody has taken for so many heartbeats may be taken by anybody.
+const HEARTBEATS_BEFORE_ABANDONED: u32 = 2;
+/// Heartbeats, and stored positions of a quiet stream, after which no instance reads a replaced set any more.
+const HEARTBEATS_BEFORE_RETIREMENT: u32 = 10;
+const IDLE_CHECKPOINTS_BEFORE_RETIREMENT: u32 = 2;
+
+/// What the partitions of a process share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub projection: Arc<dyn AnyProjection>,
+    pub source: Source,
+    pub store: ProjectionStore,
+    pub sets: SetStore,
+    pub clock: ServerClock,
+    pub settings: ProjectorSettings,
+    pub metrics: ProjectionMetrics,
+    pub board: Board,
+    pub readers: Readers,
+    pub nudges: Nudges,
+    pub stop: CancellationToken,
+    pub tasks: TaskTracker,
+}
+
+/// Wakes the leaders of this process: there is a command. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Nudges {
+    parts: Arc<Mutex<Vec<NudgeOfPart>>>,
+    coordinator: Arc<Notify>,
+}
+
+/// The set that a partition is of, and what wakes its leader.
+type NudgeOfPart = (SetId, Arc<Nudge>);
+
+impl Nudges {
+    pub fn notify(&self) {
+        let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        parts.iter().for_each(|(_, nudge)| nudge.notify_one());
+        self.coordinator.notify_one();
+    }
+
+    fn add(&self, set: SetId) -> Arc<Nudge> {
+        let nudge = Arc::new(Nudge::default());
+        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        parts.push((set, nudge.clone()));
+        nudge
+    }
+
+    fn remove(&self, set: SetId) {
+        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        parts.retain(|(of, _)| *of != set);
+    }
+}
+
+/// The partitions of one process.
+pub(crate) struct Coordinator {
+    shared: Shared,
+    owner: String,
+    running: Vec<RunningSet>,
+    /// Since when this instance has seen a partition free.
+    free_since: HashMap<String, Instant>,
+    /// Whether this instance has said that it lives.
+    is_member: bool,
+}
+
+struct RunningSet {
+    id: SetId,
+    parts: Vec<RunningPart>,
+    stop: CancellationToken,
+}
+
+struct RunningPart {
+    part: Part,
+    duty: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Coordinator {
+    /// Asks for the number of partitions that this process is set to, and begins.
+    pub async fn start(shared: Shared) -> Result<Self, Error> {
+        let wanted = shared.settings.partitions;
+        let sets = shared.sets.want(wanted, shared.clock.now()).await?;
+        let mut coordinator = Self {
+            shared,
+            owner: uuid::Uuid::new_v4().to_string(),
+            running: Vec::new(),
+            free_since: HashMap::new(),
+            is_member: false,
+        };
+        coordinator.run_sets(sets.as_ref());
+        Ok(coordinator)
+    }
+
+    /// Goes on until the projection is stopped, or one of its tasks has ended by a bug.
+    pub async fn run(mut self) {
+        let mut pause = Duration::ZERO;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.shared.nudges.coordinator.notified() => {}
+                () = self.shared.stop.cancelled() => break,
+            }
+            pause = match self.look().await {
+                Ok(pause) => pause,
+                Err(error) => {
+                    tracing::debug!(
+                        error = %WithCauses(&error),
+                        projection = self.shared.projection.name(),
+                        "the partitions could not be read, will retry"
+                    );
+                    self.shared.settings.heartbeat
+                }
+            };
+            let mut parts = self.running.iter().flat_map(|set| &set.parts);
+            if parts.any(|part| part.task.is_finished()) && !self.shared.stop.is_cancelled() {
+                break;
+            }
+        }
+        for set in self.running.drain(..) {
+            set.stop.cancel();
+            for part in set.parts {
+                // It ends otherwise only by a bug, which its log tells.
+                let _ = part.task.await;
+            }
+        }
+        if self.is_member
+            && let Err(error) = self.shared.sets.leave(&self.owner).await
+        {
+            tracing::debug!(
+                error = %WithCauses(&error),
+                "the instance could not take its leave: the others miss it soon"
+            );
+        }
+    }
+
+    /// One look at everything. Returns when to look again.
+    async fn look(&mut self) -> Result<Duration, Error> {
+        let heartbeat = self.shared.settings.heartbeat;
+        let Some(mut sets) = self.read_sets().await? else {
+            self.run_sets(None);
+            return Ok(heartbeat);
+        };
+        if sets.lacks_wanted() {
+            let begun = self.shared.sets.begin(&sets, self.shared.clock.now());
+            if let Some(set) = begun.await? {
+                let reason = match sets.serving {
+                    Some(_) => "another number of partitions is asked for",
+                    None => "the first start",
+                };
+                self.tell_of_set(set, reason);
+            }
+            let Some(now) = self.shared.sets.read().await? else {
+                return Ok(Duration::ZERO);
+            };
+            sets = now;
+        }
+        self.run_sets(Some(&sets));
+        let is_building = i64::from(sets.building.is_some());
+        self.shared.metrics.rebuilding.set(is_building);
+
+        let silence = self.silence();
+        let members = self.shared.sets.members(&self.owner, silence).await?;
+        self.is_member = true;
+        let next = self.decide(&members).await?;
+        let checkpoints = self.read_checkpoints().await?;
+        if self.switch(&sets, &checkpoints).await? {
+            return Ok(Duration::ZERO);
+        }
+        self.remove_retired(&sets).await?;
+        Ok(next.min(heartbeat))
+    }
+
+    async fn read_sets(&self) -> Result<Option<Sets>, Error> {
+        let (sets, wanted) = (&self.shared.sets, self.shared.settings.partitions);
+        match sets.read().await? {
+            // The database may have been dropped.
+            None if wanted > 1 => sets.want(wanted, self.shared.clock.now()).await,
+            sets => Ok(sets),
+        }
+    }
+
+    /// An instance that says nothing for so long does not count any more: a little less than a lease, so that what a
+    /// dead one held is not kept for it.
+    fn silence(&self) -> Duration {
+        let (lease, heartbeat) = (self.shared.settings.lease, self.shared.settings.heartbeat);
+        lease.saturating_sub(heartbeat).max(2 * heartbeat)
+    }
+
+    /// Starts the partitions of new sets, and ends those of sets that are gone.
+    fn run_sets(&mut self, sets: Option<&Sets>) {
+        let wanted: Vec<SetId> = match sets {
+            Some(sets) => sets.maintained().collect(),
+            None => vec![SetId::WHOLE],
+        };
+        for set in self.running.extract_if(.., |set| !wanted.contains(&set.id)) {
+            set.stop.cancel();
+            self.shared.board.remove(set.id);
+            self.shared.nudges.remove(set.id);
+        }
+        for set in wanted {
+            if !self.running.iter().any(|running| running.id == set) {
+                self.run_set(set, sets.is_none());
+            }
+        }
+        self.shared.board.serve(match sets {
+            Some(sets) => sets.serving,
+            None => Some(SetId::WHOLE),
+        });
+    }
+
+    fn run_set(&mut self, id: SetId, leads: bool) {
+        let shared = &self.shared;
+        shared.board.add(id, shared.clock.now());
+        let stop = shared.stop.child_token();
+        let parts = id.parts(shared.projection.name()).map(|part| {
+            let (duty, on_duty) = watch::channel(leads);
+            let instance = Instance {
+                projection: shared.projection.clone(),
+                owner: self.owner.clone(),
+                source: shared.source.clone(),
+                store: shared.store.clone(),
+                sets: shared.sets.clone(),
+                clock: shared.clock.clone(),
+                batch_size: batch_size(&shared.settings),
+                computing_size: computing_size(&shared.settings),
+                state_bytes: StateBytes::new(),
+                settings: shared.settings.clone(),
+                metrics: shared.metrics.clone(),
+                progress: shared.board.part(id, part.number),
+                duty: on_duty,
+                nudge: shared.nudges.add(id),
+                readers: shared.readers.clone(),
+                stop: stop.clone(),
+                part: part.clone(),
+            };
+            let task = shared.tasks.spawn(instance.run());
+            RunningPart { part, duty, task }
+        });
+        let parts = parts.collect();
+        self.running.push(RunningSet { id, parts, stop });
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &RunningPart> {
+        self.running.iter().flat_map(|set| &set.parts)
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.parts().map(|part| part.part.name.clone()).collect()
+    }
+
+    /// Gives each partition its duty. Returns when a lease may run out, if that is before the next heartbeat.
+    async fn decide(&mut self, members: &[String]) -> Result<Duration, Error> {
+        let leases = self.shared.sets.leases(&self.names()).await?;
+        let leases: HashMap<_, _> = leases.into_iter().collect();
+        let patience = HEARTBEATS_BEFORE_ABANDONED * self.shared.settings.heartbeat;
+        let now = Instant::now();
+        let mut next = Duration::MAX;
+        let mut free = HashMap::new();
+        let mut seen = Vec::new();
+        for name in self.names() {
+            let held = leases.get(&name).cloned().flatten();
+            let mut is_abandoned = false;
+            match &held {
+                Some((owner, left)) if *owner != self.owner => next = next.min(*left + RUN_OUT),
+                Some(_) => {}
+                None => {
+                    let since = self.free_since.get(&name).copied().unwrap_or(now);
+                    is_abandoned = now.duration_since(since) > patience;
+                    free.insert(name, since);
+                }
+            }
+            seen.push(Seen {
+                owner: held.map(|(owner, _)| owner),
+                is_abandoned,
+            });
+        }
+        self.free_since = free;
+        let duties = duties(&self.owner, members, &seen);
+        for (part, leads) in self.parts().zip(duties) {
+            part.duty.send_if_modified(|duty| {
+                let is_news = *duty != leads;
+                *duty = leads;
+                is_news
+            });
+        }
+        Ok(next)
+    }
+
+    /// Reads the checkpoints of all partitions and publishes them.
+    async fn read_checkpoints(&self) -> Result<HashMap<String, Checkpoint>, Error> {
+        let stored = self.shared.sets.checkpoints(&self.names()).await?;
+        let stored: HashMap<_, _> = stored.into_iter().map(|it| (it.name.clone(), it)).collect();
+        for RunningPart { part, .. } in self.parts() {
+            if let Some(checkpoint) = stored.get(&part.name) {
+                let progress = self.shared.board.part(part.set, part.number);
+                progress.offer(Progress::from_checkpoint(checkpoint, false));
+            }
+        }
+        Ok(stored)
+    }
+
+    /// Lets the set under construction serve when all of its partitions are complete.
+    async fn switch(
+        &self,
+        sets: &Sets,
+        checkpoints: &HashMap<String, Checkpoint>,
+    ) -> Result<bool, Error> {
+        let Some(set) = sets.building else {
+            return Ok(false);
+        };
+        let projection = self.shared.projection.name();
+        let is_complete = |part: Part| {
+            checkpoints
+                .get(&part.name)
+                .is_some_and(Checkpoint::is_complete)
+        };
+        if !set.parts(projection).all(is_complete) {
+            return Ok(false);
+        }
+        let switched = self
+            .shared
+            .sets
+            .switch(sets, self.shared.clock.now())
+            .await?;
+        if switched {
+            tracing::info!(
+                projection,
+                generation = set.generation,
+                partitions = set.count,
+                "the new build of the projection is complete and serves from now on"
+            );
+        }
+        Ok(switched)
+    }
+
+    /// Removes sets that no reader uses any more: one instance does, the one that leads the first partition.
+    async fn remove_retired(&self, sets: &Sets) -> Result<(), Error> {
+        let Some(serving) = sets.serving else {
+            return Ok(());
+        };
+        let leads_first = self.shared.board.part(serving, 0).is_leading();
+        let settings = &self.shared.settings;
+        let grace = settings.heartbeat * HEARTBEATS_BEFORE_RETIREMENT
+            + settings.idle_checkpoint * IDLE_CHECKPOINTS_BEFORE_RETIREMENT;
+        let is_due = |since| self.shared.clock.since(since) > grace;
+        let due = sets.retiring.iter().find(|it| is_due(it.since));
+        let field = self.shared.projection.field();
+        match due.filter(|_| leads_first) {
+            Some(retiring) => self.shared.sets.remove(sets, *retiring, field).await,
+            None => Ok(()),
+        }
+    }
+
+    fn tell_of_set(&self, set: SetId, reason: &str) {
+        let name = self.shared.projection.name();
+        tell_of_set(name, &self.shared.metrics, set, reason);
+    }
+}
