@@ -73,8 +73,8 @@ fn the_containers_get_settings_that_there_are() {
         is_name(setting).then_some(setting)
     });
     let given = image.chain(compose);
-    // Where mongosh keeps its log; `NAME_FILE` is `NAME`, from a file.
-    let given = given.filter(|name| *name != "HOME");
+    // Where mongosh keeps its log, and where an image finds its programs; `NAME_FILE` is `NAME`, from a file.
+    let given = given.filter(|name| !["HOME", "PATH"].contains(name));
     let given: BTreeSet<&str> = given
         .map(|name| name.strip_suffix("_FILE").unwrap_or(name))
         .collect();
