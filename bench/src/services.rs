@@ -55,7 +55,8 @@ impl Services {
     /// # Errors
     /// When one of them does not start.
     pub async fn start_with(settings: &[(&str, String)]) -> anyhow::Result<Self> {
-        let mongo = embedded_mongo::ReplicaSet::start(embedded_mongo::Options::default()).await?;
+        let options = embedded_mongo::Options::default().in_memory(false);
+        let mongo = embedded_mongo::ReplicaSet::start(options).await?;
         let mut all = settings_on(&mongo).to_vec();
         all.extend_from_slice(settings);
         let settings = all;

@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use embedded_mongo::{TestDatabase, test_database};
+use graphql_transport::testing::HeldPort;
 use mongodb::{Client, Database};
 use stack::process::Signal;
 use stack::{Service, ServiceProcess};
@@ -25,8 +26,8 @@ pub struct System {
     program: PathBuf,
     mongo_uri: String,
     instances: HashMap<&'static str, Instance>,
-    /// The ports stay when services are started again.
-    ports: HashMap<&'static str, u16>,
+    /// The ports stay when services are started again, and nobody else gets them meanwhile.
+    ports: HashMap<&'static str, HeldPort>,
     graphql: Graphql,
     is_in_development: bool,
     logs: TempDir,
@@ -161,8 +162,11 @@ impl System {
 
     /// Starts a service again, on its port, with more settings, and waits only until it listens.
     pub async fn run_with(&mut self, service: Service, settings: &[(&str, &str)]) {
+        self.ports
+            .entry(service.name())
+            .or_insert_with(HeldPort::any);
         let instance = self.instance(service, settings).await;
-        self.keep(service, instance);
+        self.instances.insert(service.name(), instance);
     }
 
     /// Waits until a service says that it is ready.
@@ -210,14 +214,10 @@ impl System {
     /// # Panics
     /// When it does not come to listen.
     pub async fn instance(&self, service: Service, settings: &[(&str, &str)]) -> Instance {
-        let known = !self.instances.contains_key(service.name());
-        let port = self
-            .ports
-            .get(service.name())
-            .filter(|_| known)
-            .copied()
-            .unwrap_or(0);
-        let mut all = self.settings(service, port);
+        let own = self
+            .port(service)
+            .filter(|_| !self.instances.contains_key(service.name()));
+        let mut all = self.settings(service, own.unwrap_or(0));
         all.extend(
             settings
                 .iter()
@@ -264,8 +264,10 @@ impl System {
     }
 
     fn settings(&self, service: Service, port: u16) -> Vec<(&'static str, String)> {
-        let url =
-            |service: Service| format!("http://127.0.0.1:{}/graphql", self.ports[service.name()]);
+        let url = |service: Service| {
+            let port = self.port(service).expect("a service that has run");
+            format!("http://127.0.0.1:{port}/graphql")
+        };
         let mut settings = vec![("HOST", "127.0.0.1".to_owned()), ("PORT", port.to_string())];
         match service {
             Service::Posts | Service::Comments => settings.extend([
@@ -292,10 +294,9 @@ impl System {
         settings
     }
 
-    fn keep(&mut self, service: Service, instance: Instance) {
-        self.ports
-            .insert(service.name(), instance.process.address().port());
-        self.instances.insert(service.name(), instance);
+    fn port(&self, service: Service) -> Option<u16> {
+        let port = self.ports.get(service.name())?;
+        Some(port.address().port())
     }
 
     fn running(&mut self, service: Service) -> &mut Instance {

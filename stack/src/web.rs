@@ -233,7 +233,7 @@ mod tests {
     }
 
     async fn eventually<T>(what: &str, condition: impl Fn() -> Option<T>) -> T {
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
         loop {
             if let Some(value) = condition() {
                 return value;

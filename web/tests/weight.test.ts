@@ -10,6 +10,7 @@ import { Graph } from './support/graph';
 import { OPEN_TO_ALL, type Stack, startStack } from './support/stack';
 import { COMMENT_CHARS, textKinds } from './support/texts';
 import { bytesOf, DESKTOP_VISITOR, fillLongest, measureVisit } from './support/vitals';
+import { gate } from './support/waiting';
 
 /** As sent: compressed, with headers. */
 const VISIT_BYTES_MAX = 170_000;
@@ -39,6 +40,34 @@ for (const [kind, write] of textKinds())
       assert.ok(bytes > 50_000 && bytes < VISIT_BYTES_MAX, `${name}: ${bytes} bytes`);
     }
   });
+
+test('the list and a post are painted when the document and its styles have come, whatever else is on its way', async () => {
+  const graph = new Graph(stack.url);
+  const post = await graph.createPost('Painted at once');
+  await graph.createComment(post, 'This one, too');
+  await graph.waitForCount(post, 1);
+  for (const [url, shown] of [
+    [stack.url, '.posts li'],
+    [`${stack.url}posts/${post}`, '.comment'],
+  ] as const) {
+    const others = gate();
+    const isPainted = () => performance.getEntriesByName('first-contentful-paint').length > 0;
+    const page = await openPage(browser, url, {}, async (opened) => {
+      await opened.route('**', async (route) => {
+        if (!['document', 'stylesheet'].includes(route.request().resourceType())) await others.opened;
+        await route.continue();
+      });
+      // The page is not loaded before.
+      void (async () => {
+        await opened.locator(shown).first().waitFor();
+        await opened.waitForFunction(isPainted);
+        others.open();
+      })();
+    });
+    await waitForState(page, 'Live');
+    await closePage(page);
+  }
+});
 
 test('long comments come when they are asked for, also without JavaScript, and stay after a reload', async () => {
   const graph = new Graph(stack.url);

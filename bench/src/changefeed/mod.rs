@@ -56,7 +56,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let mongo = embedded_mongo::ReplicaSet::start(
         embedded_mongo::Options::default()
             // Room for every backlog of the run.
-            .oplog_megabytes(4_096),
+            .oplog_megabytes(4_096)
+            .in_memory(false),
     )
     .await?;
     if wanted("throughput") || wanted("push") {

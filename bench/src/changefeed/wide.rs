@@ -92,7 +92,8 @@ async fn measure(cache_megabytes: u32, posts: usize, comments: usize) -> anyhow:
     let mongo = ReplicaSet::start(
         embedded_mongo::Options::default()
             .oplog_megabytes(4_096)
-            .cache_megabytes(cache_megabytes),
+            .cache_megabytes(cache_megabytes)
+            .in_memory(false),
     )
     .await?;
     let client = Client::with_uri_str(mongo.uri()).await?;

@@ -10,7 +10,7 @@ import {
   type SubscriptionFailure,
 } from '../../src/index.js';
 
-const WAIT_MS = 30_000;
+const WAIT_MS = 60_000;
 const LOOK_EVERY_MS = 5;
 
 /** Waits until `check` gives something. */

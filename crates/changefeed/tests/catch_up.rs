@@ -249,7 +249,7 @@ async fn a_silent_server_ends_those_who_wait_with_their_cursor() {
     let board = Board::at(server.uri_for("board"), 1).await;
     let cursor = cursors(&board, 1).await.remove(0);
     add(&board, 10, 1, "text").await;
-    let settings = HubSettings::default().catch_up_wait_max(Duration::from_millis(50));
+    let settings = HubSettings::default().catch_up_wait_max(Duration::from_secs(1));
     let later = Later::start(&board, settings).await;
     server.pause_node(0);
     let reading = later.read(1, &cursor, 10);

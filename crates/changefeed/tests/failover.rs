@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use board::process::{self, Instance};
-use board::{Board, brisk, comment, metric, until};
+use board::{Board, PATIENCE, brisk, comment, metric, until};
 use changefeed::ProjectorSettings;
 use embedded_mongo::{Options, ReplicaSet};
 use prometheus_client::registry::Registry;
@@ -34,8 +34,11 @@ async fn readers_of_their_writes_do_not_notice_that_the_leader_was_killed() {
     let standby = board.project(settings()).await;
     leader.kill();
     board.add(comment(1, 1, "after its death")).await;
-    let passed = standby.wait_until_passed(board.now().await, BARRIER).await;
-    assert!(passed.is_ok(), "{passed:?}");
+    // Its lease runs out long before readers give up, and then the other one leads, as the next test shows.
+    let left = board.lease_left().await;
+    assert!(left <= BARRIER * 3 / 5, "{left:?}");
+    let passed = standby.wait_until_passed(board.now().await, PATIENCE);
+    assert!(passed.await.is_ok());
     assert!(standby.lag().leading);
     standby.stop().await;
 }
@@ -53,21 +56,35 @@ async fn a_standby_takes_over_when_the_lease_runs_out_and_not_when_it_looks_next
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_stops_while_it_renews_its_lease_leaves_it_free() {
+    let board = Board::with_posts(1).await;
+    // A lease that is not given up keeps the next one waiting for longer than this test waits.
+    let settings = || {
+        brisk()
+            .heartbeat(Duration::from_millis(1))
+            .lease(Duration::from_secs(600))
+    };
+    for _ in 0..30 {
+        let leader = board.project(settings()).await;
+        until("it leads", || async { leader.lag().leading }).await;
+        leader.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pause_of_the_database_longer_than_the_lease_replaces_no_leader() {
     let mut server = ReplicaSet::start(Options::default())
         .await
         .expect("a server");
     let board = Board::at(server.uri_for("board"), 1).await;
-    let lease = Duration::from_millis(600);
+    let lease = Duration::from_millis(1_500);
+    // When the database is back, the leader has the time between two renewals.
+    let settings = || brisk().lease(lease).heartbeat(lease / 3);
     let (mut of_leader, mut of_standby) = (Registry::default(), Registry::default());
-    let leader = board
-        .project_with(brisk().lease(lease), &mut of_leader)
-        .await;
+    let leader = board.project_with(settings(), &mut of_leader).await;
     until("it leads", || async { leader.lag().leading }).await;
-    let standby = board
-        .project_with(brisk().lease(lease), &mut of_standby)
-        .await;
-    for id in 1..=5 {
+    let standby = board.project_with(settings(), &mut of_standby).await;
+    for id in 1..=3 {
         server.pause_node(0);
         tokio::time::sleep(2 * lease).await;
         server.resume_node(0);

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use board::{Board, CheckpointWatch, brisk, comment, metric, until};
-use bson::{DateTime, Document, doc};
+use bson::{Document, doc};
 use changefeed::ProjectorSettings;
 use embedded_mongo::{Options, ReplicaSet};
 use mongodb::Client;
@@ -44,12 +44,7 @@ async fn a_leader_that_has_not_heard_of_its_successor_writes_nothing() {
     board.assert_projected(&old).await;
 
     let new = board.project(brisk()).await;
-    let run_out = doc! { "$set": { "expires": DateTime::from_millis(0) } };
-    board
-        .own("changefeed_leases")
-        .update_one(doc! {}, run_out)
-        .await
-        .expect("the lease runs out");
+    board.end_lease().await;
     until("the second one leads", || async { new.lag().leading }).await;
     assert!(old.lag().leading, "the first one does not know it yet");
     let watch = CheckpointWatch::start(&board);

@@ -10,14 +10,24 @@ use board::{Board, CheckpointWatch, brisk, comment, metric, until};
 use changefeed::{Projector, ProjectorSettings, marker};
 use prometheus_client::registry::Registry;
 
-fn settings() -> ProjectorSettings {
+/// A lease that runs out soon.
+fn short_lease() -> ProjectorSettings {
     brisk().lease(Duration::from_millis(600))
+}
+
+/// A lease that runs out when the test ends it: an instance that is paused leads until it is killed.
+fn settings() -> ProjectorSettings {
+    brisk().lease(Duration::from_secs(600))
 }
 
 /// Not a test of its own: what the other tests start as another process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_instance_in_another_process() {
-    process::run_if_asked(settings()).await;
+    let settings = match process::pauses_at_a_point() {
+        true => settings(),
+        false => short_lease(),
+    };
+    process::run_if_asked(settings).await;
 }
 
 /// Takes over from an instance that is killed, with an auditor that looks at all posts.
@@ -79,6 +89,7 @@ async fn killed_while_applying(point: &'static str) {
     board.add(comment(3_000, 1, "meanwhile")).await;
     assert!(!standby.projector.lag().leading, "it stands by");
     instance.kill();
+    board.end_lease().await;
     standby.assert_projected(&board).await;
 }
 
@@ -107,6 +118,7 @@ async fn killed_while_rebuilding(point: &'static str) {
     board.add(comment(3_001, 7, "meanwhile")).await;
     board.edit(3_001, "edited meanwhile").await;
     instance.kill();
+    board.end_lease().await;
     rebuild.await.expect("its end").expect("rebuilt");
     board.assert_projected(&standby.projector).await;
     let serving = standby.projector.serving().map(|slot| slot.generation());
@@ -126,6 +138,7 @@ async fn killed_while_building(point: &'static str) {
     board.edit(1, "edited meanwhile").await;
     board.delete(2).await;
     instance.kill();
+    board.end_lease().await;
     let next = board.project(settings()).await;
     board.assert_projected(&next).await;
     next.stop().await;
@@ -187,6 +200,7 @@ async fn killed_in_the_middle_of_a_rebuild_after_a_drop() {
     instance.said(&format!("paused at {point}")).await;
     board.add(comment(4_001, 7, "meanwhile")).await;
     instance.kill();
+    board.end_lease().await;
     // Not without a repair: what served until then was of the dropped collection.
     board.assert_projected(&standby.projector).await;
     standby.projector.stop().await;
@@ -197,7 +211,7 @@ async fn a_leader_that_slept_through_its_lease_applies_nothing_twice() {
     let board = Board::with_posts(2).await;
     let mut sleeper = Instance::start(&board, None);
     sleeper.said("serving").await;
-    let other = board.project(settings()).await;
+    let other = board.project(short_lease()).await;
     let watch = CheckpointWatch::start(&board);
     for round in 0..3 {
         sleeper.signal("-STOP");
@@ -221,18 +235,13 @@ async fn a_leader_that_slept_through_its_lease_applies_nothing_twice() {
 async fn two_instances_that_keep_taking_the_lease_from_each_other_write_each_change_once() {
     let board = Board::with_posts(3).await;
     let (one, two) = (
-        board.project(settings()).await,
-        board.project(settings()).await,
+        board.project(short_lease()).await,
+        board.project(short_lease()).await,
     );
     for id in 1..=300 {
         board.add(comment(id, 1 + id % 3, "text")).await;
         if id % 20 == 0 {
-            let run_out = bson::doc! { "$set": { "expires": bson::DateTime::from_millis(0) } };
-            board
-                .own("changefeed_leases")
-                .update_one(bson::doc! {}, run_out)
-                .await
-                .expect("the lease runs out");
+            board.end_lease().await;
         }
     }
     board.assert_projected(&one).await;

@@ -10,8 +10,14 @@ const MEMORY_DIVISOR: u64 = 8;
 /// The cache of a mongod that has this machine to share with a few services, in megabytes.
 pub fn for_this_machine() -> u32 {
     let memory = std::fs::read_to_string("/proc/meminfo").ok();
-    let kilobytes = memory.as_deref().and_then(total_kilobytes);
+    let kilobytes = memory.as_deref().and_then(|it| kilobytes(it, "MemTotal:"));
     kilobytes.map_or(CACHE_MEGABYTES_MIN, |kilobytes| of_memory(kilobytes / 1024))
+}
+
+/// The memory that programs can have now, in megabytes, where the system tells it.
+pub fn available_megabytes() -> Option<u64> {
+    let memory = std::fs::read_to_string("/proc/meminfo").ok()?;
+    Some(kilobytes(&memory, "MemAvailable:")? / 1024)
 }
 
 fn of_memory(megabytes: u64) -> u32 {
@@ -19,11 +25,9 @@ fn of_memory(megabytes: u64) -> u32 {
     part.clamp(CACHE_MEGABYTES_MIN, CACHE_MEGABYTES_MAX)
 }
 
-fn total_kilobytes(meminfo: &str) -> Option<u64> {
-    let total = meminfo
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:"))?;
-    total.trim().strip_suffix("kB")?.trim().parse().ok()
+fn kilobytes(meminfo: &str, name: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
+    line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
 #[cfg(test)]
@@ -33,7 +37,9 @@ mod tests {
     #[test]
     fn the_cache_is_an_eighth_of_the_memory_within_bounds() {
         let meminfo = "MemTotal:       24592500 kB\nMemFree:  100 kB\n";
-        assert_eq!(total_kilobytes(meminfo), Some(24_592_500));
+        assert_eq!(kilobytes(meminfo, "MemTotal:"), Some(24_592_500));
+        assert_eq!(kilobytes(meminfo, "MemFree:"), Some(100));
+        assert_eq!(kilobytes(meminfo, "MemAvailable:"), None);
         assert_eq!(of_memory(1_000), 256);
         assert_eq!(of_memory(8_192), 1_024);
         assert_eq!(of_memory(64_000), 2_048);

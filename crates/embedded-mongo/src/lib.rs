@@ -9,7 +9,8 @@
 //! - `guard` runs it so that it ends with its owner, however the owner ends.
 //! - `node` is one mongod, [`ReplicaSet`] one or three of them. [`ReplicaSet::open`] keeps its data between runs.
 //! - `shared_server` is the one that all processes of a test run share, `test_database` a database on it.
-//! - `cache_size` suits a cache to the machine, `remembered_port` keeps the port of a kept data folder.
+//! - `cache_size` suits a cache to the machine, `remembered_port` keeps the port of a kept data folder, `scratch` finds a
+//!   place for data that nobody keeps.
 
 mod cache_size;
 mod download;
@@ -21,6 +22,7 @@ mod process_group;
 mod remembered_port;
 mod rename;
 mod replica_set;
+mod scratch;
 mod shared_server;
 mod test_database;
 

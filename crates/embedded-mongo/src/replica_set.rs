@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use crate::cache_size::{CACHE_MEGABYTES_MIN, for_this_machine};
 use crate::error::while_doing;
 use crate::node::{Life, Node, NodeOptions, REPLICA_SET, Role};
-use crate::{Error, locate, remembered_port};
+use crate::{Error, locate, remembered_port, scratch};
 
 /// Elections among three nodes take a few seconds, on a busy machine more.
 const PRIMARY_TIME_LIMIT: Duration = Duration::from_secs(60);
@@ -32,6 +32,7 @@ pub struct Options {
     test_commands: bool,
     oplog_megabytes: u32,
     cache_megabytes: u32,
+    in_memory: bool,
 }
 
 impl Options {
@@ -68,6 +69,13 @@ impl Options {
             ..self
         }
     }
+
+    /// Whether the data is kept in memory where the system has a folder with room for it: writes do not wait for the
+    /// disk then. Default true; a benchmark may want to wait.
+    #[must_use]
+    pub fn in_memory(self, in_memory: bool) -> Self {
+        Self { in_memory, ..self }
+    }
 }
 
 impl Default for Options {
@@ -77,6 +85,7 @@ impl Default for Options {
             test_commands: true,
             oplog_megabytes: 256,
             cache_megabytes: CACHE_MEGABYTES_MIN,
+            in_memory: true,
         }
     }
 }
@@ -100,7 +109,7 @@ impl ReplicaSet {
         let program = locate().await?;
         let mut starts = tokio::task::JoinSet::new();
         for _ in 0..options.nodes.max(1) {
-            let scratch = tempfile::Builder::new().prefix("embedded-mongo-").tempdir();
+            let scratch = scratch::new_folder(options.in_memory);
             // The guard removes it, also when this process is killed.
             let node = NodeOptions {
                 program: program.clone(),

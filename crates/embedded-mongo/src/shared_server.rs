@@ -15,7 +15,7 @@ use crate::cache_size::CACHE_MEGABYTES_MIN;
 use crate::error::while_doing;
 use crate::locate::{cache_folder, is_on_path};
 use crate::node::{self, Life, Node, NodeOptions, REPLICA_SET, Role};
-use crate::{Error, Options, ReplicaSet, locate, remembered_port};
+use crate::{Error, Options, ReplicaSet, locate, remembered_port, scratch};
 
 /// This process's hold on the server.
 #[derive(Debug)]
@@ -80,6 +80,8 @@ async fn join_or_start() -> Result<Lease, Error> {
         .lock_shared()
         .map_err(while_doing("waiting for the last run's server to end"))?;
 
+    // Where its data is in memory, its folder is. Some processes may see no room there: they share another server.
+    let folder = scratch::memory().unwrap_or(folder);
     let starting = open_lock(&folder.join("start.lock"))?;
     starting.lock().map_err(while_doing(
         "waiting for another process that starts the server",

@@ -37,12 +37,12 @@ async fn the_counter_answers_over_every_transport() {
     let expected = [1, 2, 3].map(|count| format!(r#"{{"data":{{"count":{count}}}}}"#));
     assert_eq!(data.collect::<Vec<_>>(), expected);
 
-    let socket = Client::open(&url, Duration::from_secs(20)).await;
+    let socket = Client::open(&url, Duration::from_secs(60)).await;
     let mut socket = socket.expect("a WebSocket");
     let request = r#"{"query":"subscription { count }"}"#;
     socket.subscribe("a", request).await.expect("sent");
     for count in [1, 2, 3] {
-        let event = socket.next_within(Duration::from_secs(20)).await;
+        let event = socket.next_within(Duration::from_secs(60)).await;
         assert_eq!(
             event,
             ClientEvent::Next(json!({ "data": { "count": count } }))

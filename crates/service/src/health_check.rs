@@ -53,10 +53,9 @@ fn answer(address: SocketAddr) -> std::io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect_timeout(&address, TIME_LIMIT)?;
     stream.set_read_timeout(Some(TIME_LIMIT))?;
     stream.set_write_timeout(Some(TIME_LIMIT))?;
-    write!(
-        stream,
-        "GET /health/ready HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"
-    )?;
+    let request =
+        format!("GET /health/ready HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     stream.take(REPORT_BYTES_MAX).read_to_end(&mut answer)?;
     Ok(answer)
@@ -75,9 +74,14 @@ mod tests {
         let address = listener.local_addr().expect("bound");
         thread::spawn(move || {
             let (mut stream, _) = listener.accept().expect("a client");
-            let mut head = [0; 1024];
-            let read = stream.read(&mut head).expect("a request");
-            assert!(head[..read].starts_with(b"GET /health/ready HTTP/1.1\r\n"));
+            // To its end: a connection that is closed before is reset.
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).expect("a request");
+                head.extend(byte);
+            }
+            assert!(head.starts_with(b"GET /health/ready HTTP/1.1\r\n"));
             stream.write_all(answer.as_bytes()).expect("answered");
         });
         address
@@ -99,9 +103,11 @@ mod tests {
 
     #[test]
     fn a_service_that_does_not_run_is_not_ready() {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-        let address = listener.local_addr().expect("bound");
-        drop(listener);
+        // Bound, so that nobody else gets the port.
+        let silent = tokio::net::TcpSocket::new_v4().expect("a socket");
+        let any = (std::net::Ipv4Addr::LOCALHOST, 0).into();
+        silent.bind(any).expect("a port");
+        let address = silent.local_addr().expect("bound");
         let reason = format!("{:#}", ask(address).expect_err("nobody listens"));
         assert!(reason.contains("does not answer"), "{reason}");
     }

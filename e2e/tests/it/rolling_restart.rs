@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use e2e::{ClientEvent, Graphql, Instance, Service, Subscription, System, eventually};
+use graphql_transport::testing::HeldPort;
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -23,42 +24,45 @@ const CHANGES: &str = "subscription($post: ID!) { commentChanges(postId: $post) 
 const FOLLOW: &str = "subscription($post: ID!) { commentChanges(postId: $post) {
     __typename ... on CommentAdded { comment { text } } } }";
 
-/// Each instance beside those of the system.
-struct Others(Vec<(Service, Instance)>);
+/// Each instance beside those of the system, and its port.
+struct Others(Vec<(Service, HeldPort, Instance)>);
 
 impl Others {
     async fn start(system: &System) -> Self {
         let mut others = Vec::new();
         for service in [Service::Posts, Service::Comments, Service::Comments] {
-            let mut instance = system.instance(service, &[]).await;
-            instance.is_ready().await;
-            others.push((service, instance));
+            let port = HeldPort::any();
+            let instance = ready_at(system, service, &port).await;
+            others.push((service, port, instance));
         }
         Self(others)
     }
 
-    fn ports(&mut self, system: &mut System, service: Service) -> Vec<u16> {
-        let own = self.0.iter_mut().filter(|(it, _)| *it == service);
-        let mut ports: Vec<u16> = own
-            .map(|(_, instance)| instance.process().address().port())
-            .collect();
+    fn ports(&self, system: &mut System, service: Service) -> Vec<u16> {
+        let own = self.0.iter().filter(|(it, _, _)| *it == service);
+        let mut ports: Vec<u16> = own.map(|(_, port, _)| port.address().port()).collect();
         ports.push(system.process(service).address().port());
         ports
     }
 
-    fn addresses(&mut self, system: &mut System, service: Service) -> String {
+    fn addresses(&self, system: &mut System, service: Service) -> String {
         let ports = self.ports(system, service).into_iter();
         let urls = ports.map(|port| format!("http://127.0.0.1:{port}/graphql"));
         urls.collect::<Vec<_>>().join(", ")
     }
 
     async fn restart(&mut self, system: &System, number: usize) {
-        let (service, old) = &mut self.0[number];
-        let port = old.process().address().port().to_string();
-        old.process().stop().await.expect("its end");
-        *old = system.instance(*service, &[("PORT", &port)]).await;
-        old.is_ready().await;
+        let (service, port, instance) = &mut self.0[number];
+        instance.process().stop().await.expect("its end");
+        *instance = ready_at(system, *service, port).await;
     }
+}
+
+async fn ready_at(system: &System, service: Service, port: &HeldPort) -> Instance {
+    let port = port.address().port().to_string();
+    let mut instance = system.instance(service, &[("PORT", &port)]).await;
+    instance.is_ready().await;
+    instance
 }
 
 /// Clients that read until they are stopped. Each answer with an error is one of their errors.

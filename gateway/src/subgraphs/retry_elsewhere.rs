@@ -302,7 +302,7 @@ mod tests {
     #[tokio::test]
     async fn an_address_that_some_answers_lack_stays_for_a_while() {
         let settings = SubgraphSettings {
-            resolve_interval: Duration::from_millis(100),
+            resolve_interval: Duration::from_millis(300),
             ..SubgraphSettings::default()
         };
         let balancer = balancer(&["http://name.invalid:4001/"], &settings);

@@ -7,7 +7,7 @@ use crate::support::{Wire, gateway::TestGateway};
 const LIMITS: [&str; 4] = [
     "--depth-max=3",
     "--request-bytes-max=1000",
-    "--request-timeout=100ms",
+    "--request-timeout=2s",
     "--representations-max=0",
 ];
 const TOO_DEEP: &str = "{ __schema { types { fields { name } } } }";

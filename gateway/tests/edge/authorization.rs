@@ -143,7 +143,7 @@ async fn a_service_decides_about_the_policies_that_a_token_does_not_name() {
     let rules = Arc::new(Rules::default());
     let mut service = rules.serve();
     let url = format!("--policy-url={}", service.url());
-    let gateway = start(&issuer, &[&url, "--policy-timeout=1s"]).await;
+    let gateway = start(&issuer, &[&url, "--policy-timeout=1m"]).await;
     let answers = |status, cache, body| rules.answer(status, cache, body);
     let requests = || rules.take_requests();
     let query = "{ header(name: \"x-none\") }";
@@ -306,8 +306,7 @@ async fn a_subscription_shows_each_client_what_it_may_see() {
     ];
     gateway.write_supergraph(&protected(&more));
     for mut socket in sockets {
-        let end = tokio::time::timeout(Duration::from_secs(20), socket.next()).await;
-        let end = end.expect("an end");
+        let end = socket.next().await;
         assert_eq!(end["type"], "error", "{end}");
         assert_eq!(
             end["payload"][0]["extensions"]["code"],

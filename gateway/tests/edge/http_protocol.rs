@@ -174,7 +174,7 @@ async fn headers_travel_by_the_rules_and_no_others() {
 
 #[tokio::test]
 async fn a_request_that_takes_too_long_is_answered() {
-    let gateway = TestGateway::with(&["--request-timeout=50ms"]).await;
+    let gateway = TestGateway::with(&["--request-timeout=2s"]).await;
     let response = gateway
         .post()
         .body(r#"{"query":"{ slow(milliseconds: 60000) }"}"#)

@@ -3,7 +3,10 @@
 use std::{
     collections::HashSet,
     net::SocketAddr,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -32,6 +35,9 @@ async fn gateway(issuer: &Issuer, more: &[&str]) -> TestGateway {
 fn bearer(token: &str) -> Value {
     json!({ "Authorization": format!("Bearer {token}") })
 }
+
+/// Seconds that a token lives which ends in a test: what the test does before is done by then, also on a busy machine.
+const SHORT: f64 = 4.0;
 
 /// A token that ends after so many seconds.
 fn short(key: &SigningKey, life: f64) -> String {
@@ -107,7 +113,7 @@ async fn a_subscription_ends_with_its_token_and_tells_where_to_resume() {
     let key = SigningKey::new("1");
     let issuer = Issuer::start(&[&key]);
     let gateway = gateway(&issuer, &[]).await;
-    let mut socket = signed_in(&gateway, &short(&key, 1.0)).await;
+    let mut socket = signed_in(&gateway, &short(&key, SHORT)).await;
     socket.subscribe("1", CHANGES).await;
     gateway.news.log.until_open(1).await;
     gateway.news.log.publish("one");
@@ -152,7 +158,7 @@ async fn what_was_asked_before_a_token_ended_is_delivered_before_the_close() {
     let issuer = Issuer::start(&[&key]);
     let gateway = gateway(&issuer, &[]).await;
     gateway.news.log.publish("zero");
-    let mut socket = signed_in(&gateway, &short(&key, 1.0)).await;
+    let mut socket = signed_in(&gateway, &short(&key, SHORT)).await;
     let ids = ["1", "2", "3", "4", "5"];
     for id in ids {
         // The same subscription, and its events, for all of them.
@@ -163,7 +169,7 @@ async fn what_was_asked_before_a_token_ended_is_delivered_before_the_close() {
     socket
         .subscribe(
             "slow",
-            "mutation { publishSlowly(milliseconds: 1500, text: \"one\") { text } }",
+            "mutation { publishSlowly(milliseconds: 4500, text: \"one\") { text } }",
         )
         .await;
     let first = socket.next().await;
@@ -213,13 +219,10 @@ async fn a_refused_renewal_aborts_no_mutation() {
     socket
         .subscribe(
             "1",
-            "mutation { publishSlowly(milliseconds: 300, text: \"one\") { text } }",
+            "mutation { publishSlowly(milliseconds: 1000, text: \"one\") { text } }",
         )
         .await;
-    eventually("the mutation runs", || async {
-        gateway.news.log.slow_started.load(Ordering::SeqCst) == 1
-    })
-    .await;
+    gateway.news.log.until_slow(1).await;
     let other = key.token(json!({"sub": "bob"}));
     socket
         .send(json!({"type": "ping", "payload": bearer(&other)}))
@@ -269,7 +272,7 @@ async fn a_subscription_that_had_no_event_tells_where_to_resume_too() {
     let issuer = Issuer::start(&[&key]);
     let gateway = gateway(&issuer, &[]).await;
     // One alone does not know where it began: its client has to read again.
-    let mut socket = signed_in(&gateway, &short(&key, 0.5)).await;
+    let mut socket = signed_in(&gateway, &short(&key, SHORT)).await;
     socket.subscribe("1", CHANGES).await;
     let end = socket.next().await;
     assert_eq!(
@@ -283,7 +286,7 @@ async fn a_subscription_that_had_no_event_tells_where_to_resume_too() {
     gateway.news.log.until_open(1).await;
     gateway.news.log.publish("one");
     first.next_payload("1").await;
-    let mut joined = signed_in(&gateway, &short(&key, 0.5)).await;
+    let mut joined = signed_in(&gateway, &short(&key, SHORT)).await;
     joined.subscribe("1", CHANGES).await;
     let end = joined.next().await;
     assert_eq!(
@@ -297,15 +300,23 @@ async fn event_streams_end_with_their_token_too() {
     let key = SigningKey::new("1");
     let issuer = Issuer::start(&[&key]);
     let gateway = gateway(&issuer, &[]).await;
+    let token = short(&key, SHORT);
+    let mut streams = Vec::new();
     for accept in ["text/event-stream", "multipart/mixed;subscriptionSpec=1.0"] {
         let body = json!({"query": CHANGES}).to_string();
-        let token = short(&key, 1.0);
         let request = gateway.post().header("accept", accept).body(body);
         let request = request.header("authorization", format!("Bearer {token}"));
         let response = request.send().await.expect("a response");
         assert_eq!(response.status(), 200);
-        gateway.news.log.until_open(1).await;
-        gateway.news.log.publish("one");
+        streams.push((accept, response));
+    }
+    eventually("both have joined", || async {
+        gateway.metric("gateway_subscriptions").await == 2.0
+    })
+    .await;
+    gateway.news.log.until_open(1).await;
+    gateway.news.log.publish("one");
+    for (accept, response) in streams {
         let text = response.text().await.expect("a whole stream");
         let (first, last) = text.split_once("TOKEN_EXPIRED").expect("the end");
         assert!(first.contains("\"one\""), "{accept}: {text}");
@@ -315,8 +326,8 @@ async fn event_streams_end_with_their_token_too() {
             last.contains(&format!("\"cursor\":\"{cursor}\"")),
             "{accept}: {text}"
         );
-        gateway.news.log.until_open(0).await;
     }
+    gateway.news.log.until_open(0).await;
 }
 
 #[tokio::test]
@@ -324,7 +335,8 @@ async fn a_ping_renews_the_token_of_a_socket() {
     let key = SigningKey::new("1");
     let issuer = Issuer::start(&[&key]);
     let gateway = gateway(&issuer, &["--subgraph-claims=sub"]).await;
-    let mut socket = signed_in(&gateway, &short(&key, 1.0)).await;
+    let ends = seconds() + SHORT;
+    let mut socket = signed_in(&gateway, &key.token(json!({ "exp": ends }))).await;
     socket.subscribe("1", CHANGES).await;
     gateway.news.log.until_open(1).await;
     let long = key.token(json!({}));
@@ -337,9 +349,9 @@ async fn a_ping_renews_the_token_of_a_socket() {
         (&json!("pong"), &json!(true))
     );
     let left = pong["payload"]["validForMs"].as_u64().expect("a number");
-    assert!((590_000..=600_000).contains(&left), "{left}");
+    assert!((540_000..=600_000).contains(&left), "{left}");
     // Past the end of the first token.
-    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    tokio::time::sleep(Duration::from_secs_f64(ends + 0.2 - seconds())).await;
     gateway.news.log.publish("one");
     assert_eq!(
         socket.next_payload("1").await["data"]["changes"]["message"]["text"],
@@ -377,7 +389,7 @@ async fn a_renewal_with_other_rights_ends_the_subscription_in_time() {
     let key = SigningKey::new("1");
     let issuer = Issuer::start(&[&key]);
     let gateway = gateway(&issuer, &[]).await;
-    let token = key.token(json!({"scope": "read moderate", "exp": seconds() + 1.0}));
+    let token = key.token(json!({"scope": "read moderate", "exp": seconds() + SHORT}));
     let mut socket = signed_in(&gateway, &token).await;
     socket.subscribe("1", CHANGES).await;
     gateway.news.log.until_open(1).await;
@@ -450,33 +462,29 @@ async fn who_asks_does_not_matter_where_no_claims_are_sent() {
     assert_eq!(gateway.news.log.started(), 1);
 }
 
-/// Seconds that a token lives.
-const LIFE: f64 = 3.0;
-/// Seconds that coming back with a new token takes, at most: machines are busy.
-const GAP: f64 = 0.5;
-
-/// What a reader has received, and with how many tokens.
-type Read = (Vec<String>, usize);
+/// How many tokens a reader has used.
+type Tokens = Arc<AtomicUsize>;
 
 fn text_of(payload: &Value) -> Option<String> {
     let text = &payload["data"]["changes"]["message"]["text"];
     Some(text.as_str()?.to_owned())
 }
 
-/// Brings a new token by a ping, well before the old one ends.
-async fn renews(address: SocketAddr, key: Arc<SigningKey>) -> Read {
+/// Brings a new token by a ping, well before the old one ends. Returns the texts that it has received.
+async fn renews(address: SocketAddr, key: Arc<SigningKey>, tokens: Tokens) -> Vec<String> {
     let mut socket = Socket::open(address, &[]).await;
-    socket.init(bearer(&short(&key, LIFE))).await;
+    socket.init(bearer(&short(&key, SHORT))).await;
+    tokens.fetch_add(1, Ordering::SeqCst);
     socket
         .subscribe_with("1", CHANGES, json!({"after": "c0"}))
         .await;
-    let (mut texts, mut tokens) = (Vec::new(), 1);
+    let mut texts = Vec::new();
     let mut renewed = Instant::now();
     loop {
-        if renewed.elapsed().as_secs_f64() > LIFE * 2.0 / 3.0 {
+        if renewed.elapsed().as_secs_f64() > SHORT / 3.0 {
             renewed = Instant::now();
-            tokens += 1;
-            let payload = bearer(&short(&key, LIFE));
+            tokens.fetch_add(1, Ordering::SeqCst);
+            let payload = bearer(&short(&key, SHORT));
             socket
                 .send(json!({"type": "ping", "payload": payload}))
                 .await;
@@ -485,7 +493,7 @@ async fn renews(address: SocketAddr, key: Arc<SigningKey>) -> Read {
         match message["type"].as_str() {
             Some("pong") => assert_eq!(message["payload"]["renewed"], json!(true)),
             _ => match text_of(&message["payload"]) {
-                Some(text) if text == "end" => return (texts, tokens),
+                Some(text) if text == "end" => return texts,
                 Some(text) => texts.push(text),
                 None => panic!("the subscription was interrupted: {message}"),
             },
@@ -494,13 +502,13 @@ async fn renews(address: SocketAddr, key: Arc<SigningKey>) -> Read {
 }
 
 /// Lets its token end; then connects again and resumes where the error says.
-async fn reconnects(address: SocketAddr, key: Arc<SigningKey>) -> Read {
-    let (mut texts, mut tokens) = (Vec::new(), 0);
+async fn reconnects(address: SocketAddr, key: Arc<SigningKey>, tokens: Tokens) -> Vec<String> {
+    let mut texts = Vec::new();
     let mut after = json!("c0");
     loop {
         let mut socket = Socket::open(address, &[]).await;
-        socket.init(bearer(&short(&key, LIFE))).await;
-        tokens += 1;
+        socket.init(bearer(&short(&key, SHORT))).await;
+        tokens.fetch_add(1, Ordering::SeqCst);
         socket
             .subscribe_with("1", CHANGES, json!({ "after": after }))
             .await;
@@ -513,7 +521,7 @@ async fn reconnects(address: SocketAddr, key: Arc<SigningKey>) -> Read {
                 break;
             }
             match text_of(&message["payload"]) {
-                Some(text) if text == "end" => return (texts, tokens),
+                Some(text) if text == "end" => return texts,
                 Some(text) => texts.push(text),
                 None => panic!("neither an event nor the end: {message}"),
             }
@@ -522,15 +530,20 @@ async fn reconnects(address: SocketAddr, key: Arc<SigningKey>) -> Read {
 }
 
 /// The same over server-sent events, with `Last-Event-ID` as EventSource has it.
-async fn streams(http: reqwest::Client, url: String, key: Arc<SigningKey>) -> Read {
-    let (mut texts, mut tokens) = (Vec::new(), 0);
+async fn streams(
+    http: reqwest::Client,
+    url: String,
+    key: Arc<SigningKey>,
+    tokens: Tokens,
+) -> Vec<String> {
+    let mut texts = Vec::new();
     let mut after = "c0".to_owned();
     loop {
-        tokens += 1;
+        tokens.fetch_add(1, Ordering::SeqCst);
         let request = http.post(&url).header("accept", "text/event-stream");
         let request = request.header("content-type", "application/json");
         let request = request
-            .bearer_auth(short(&key, LIFE))
+            .bearer_auth(short(&key, SHORT))
             .header("last-event-id", &after);
         let body = json!({"query": CHANGES}).to_string();
         let response = request.body(body).send().await.expect("a response");
@@ -551,7 +564,7 @@ async fn streams(http: reqwest::Client, url: String, key: Arc<SigningKey>) -> Re
                 };
                 let payload: Value = serde_json::from_str(data).expect("JSON");
                 match text_of(&payload) {
-                    Some(text) if text == "end" => return (texts, tokens),
+                    Some(text) if text == "end" => return texts,
                     Some(text) => texts.push(text),
                     None => {
                         let extensions = &payload["errors"][0]["extensions"];
@@ -565,30 +578,36 @@ async fn streams(http: reqwest::Client, url: String, key: Arc<SigningKey>) -> Re
     }
 }
 
-/// What a reader has received, and the seconds that it took.
-async fn timed(reader: impl Future<Output = Read>) -> (Read, f64) {
-    let began = Instant::now();
-    let read = reader.await;
-    (read, began.elapsed().as_secs_f64())
-}
-
-/// `IDENTITY_SECONDS=60 cargo test -p gateway --test edge short_tokens -- --nocapture` runs for longer.
+/// All readers outlive their first token. For longer: `IDENTITY_SECONDS=60 cargo test -p gateway --test edge short_tokens -- --nocapture`
 #[tokio::test]
 async fn short_tokens_lose_and_double_nothing() {
     let time: f64 =
-        std::env::var("IDENTITY_SECONDS").map_or(4.0, |text| text.parse().expect("seconds"));
+        std::env::var("IDENTITY_SECONDS").map_or(0.0, |text| text.parse().expect("seconds"));
     let key = Arc::new(SigningKey::new("1"));
     let issuer = Issuer::start(&[&key]);
     let gateway = gateway(&issuer, &["--subgraph-claims=sub", "--jwt-required"]).await;
     let until = Instant::now() + Duration::from_secs_f64(time);
     gateway.news.log.publish("0");
     let url = gateway.url("/graphql");
-    let renewing = tokio::spawn(timed(renews(gateway.address, Arc::clone(&key))));
-    let reconnecting = tokio::spawn(timed(reconnects(gateway.address, Arc::clone(&key))));
-    let streaming = streams(gateway.http.clone(), url, Arc::clone(&key));
-    let streaming = tokio::spawn(timed(streaming));
+    let tokens: [Tokens; 3] = Default::default();
+    let [renewed, reconnected, streamed] = tokens.clone();
+    let renewing = renews(gateway.address, Arc::clone(&key), renewed);
+    let reconnecting = reconnects(gateway.address, Arc::clone(&key), reconnected);
+    let streaming = streams(gateway.http.clone(), url, Arc::clone(&key), streamed);
+    let [renewing, reconnecting, streaming] = [
+        tokio::spawn(renewing),
+        tokio::spawn(reconnecting),
+        tokio::spawn(streaming),
+    ];
+    let used = || tokens.each_ref().map(|it| it.load(Ordering::SeqCst));
     let mut published = 1;
-    while Instant::now() < until {
+    let are_renewed = || {
+        used()
+            .iter()
+            .zip([5, 2, 2])
+            .all(|(used, most)| *used >= most)
+    };
+    while Instant::now() < until || !are_renewed() {
         gateway.news.log.publish(&published.to_string());
         published += 1;
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -600,7 +619,7 @@ async fn short_tokens_lose_and_double_nothing() {
         ("reconnects", reconnecting),
         ("streams", streaming),
     ] {
-        let ((texts, times), seconds) = reader.await.expect("no panic");
+        let texts = reader.await.expect("no panic");
         let expected: Vec<String> = (1..published).map(|number| number.to_string()).collect();
         let received: HashSet<&String> = texts.iter().collect();
         let lost = expected
@@ -608,13 +627,8 @@ async fn short_tokens_lose_and_double_nothing() {
             .filter(|text| !received.contains(text))
             .count();
         let doubled = texts.len() - received.len();
-        println!(
-            "{name}: {published} published, {lost} lost, {doubled} doubled, {times} tokens of {LIFE} s"
-        );
+        println!("{name}: {published} published, {lost} lost, {doubled} doubled");
         assert_eq!((lost, doubled, texts), (0, 0, expected), "{name}");
-        assert!(
-            times as f64 >= seconds / (LIFE + GAP),
-            "{name}: {times} tokens for {seconds} s"
-        );
     }
+    println!("tokens of {SHORT} s: {:?}", used());
 }

@@ -1,6 +1,6 @@
 //! The life of a gateway: without a supergraph, with a new one, with a broken one, and its end.
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
 
 use serde_json::json;
 
@@ -8,6 +8,9 @@ use crate::support::{
     Socket, eventually,
     gateway::{SUPERGRAPH, TestGateway},
 };
+
+/// Ends when the test wants it to.
+const SLOW_REQUEST: &str = r#"{"query":"{ slow(milliseconds: 3600000) }"}"#;
 
 #[tokio::test]
 async fn without_a_supergraph_it_says_so_until_one_appears() {
@@ -118,16 +121,8 @@ async fn a_changed_config_map_is_served() {
 #[tokio::test]
 async fn no_request_is_dropped_while_supergraphs_change() {
     let gateway = TestGateway::start().await;
-    let slow = tokio::spawn(
-        gateway
-            .post()
-            .body(r#"{"query":"{ slow(milliseconds: 300) }"}"#)
-            .send(),
-    );
-    eventually("it runs", || async {
-        gateway.news.log.slow_started.load(Ordering::SeqCst) == 1
-    })
-    .await;
+    let slow = tokio::spawn(gateway.post().body(SLOW_REQUEST).send());
+    gateway.news.log.until_slow(1).await;
     for round in 0..20 {
         gateway.write_supergraph(&format!("# {round}\n{SUPERGRAPH}"));
         for _ in 0..10 {
@@ -141,6 +136,7 @@ async fn no_request_is_dropped_while_supergraphs_change() {
         gateway.metric("gateway_supergraph_loads_total").await > 1.0
     })
     .await;
+    gateway.news.log.end_slow();
     let answer = slow.await.expect("no panic").expect("an answer");
     assert_eq!(
         answer.text().await.expect("text"),
@@ -212,21 +208,17 @@ async fn at_the_end_running_requests_are_answered_and_sockets_told_to_come_back(
         .subscribe("live", "subscription { messages { text } }")
         .await;
     socket
-        .subscribe("slow", "{ slow(milliseconds: 300) }")
+        .subscribe("slow", "{ slow(milliseconds: 3600000) }")
         .await;
     let mut quiet = Socket::open(gateway.address, &[]).await;
     quiet.init(json!({})).await;
-    let request = gateway
-        .post()
-        .body(r#"{"query":"{ slow(milliseconds: 300) }"}"#)
-        .send();
-    let running = tokio::spawn(request);
-    eventually("all of them run", || async {
-        let slow = gateway.news.log.slow_started.load(Ordering::SeqCst);
-        gateway.news.log.open() == 1 && slow == 2
-    })
-    .await;
-    gateway.end().await.expect("a clean end");
+    let running = tokio::spawn(gateway.post().body(SLOW_REQUEST).send());
+    let log = Arc::clone(&gateway.news.log);
+    log.until_open(1).await;
+    log.until_slow(2).await;
+    // It is told to end first.
+    let (ended, ()) = tokio::join!(gateway.end(), async { log.end_slow() });
+    ended.expect("a clean end");
     let answer = running.await.expect("no panic").expect("an answer");
     assert_eq!(
         answer.text().await.expect("text"),

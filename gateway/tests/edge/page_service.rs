@@ -10,6 +10,7 @@ use bytes::Bytes;
 use clap::Parser;
 use gateway::config::Config;
 use http::HeaderMap;
+use graphql_transport::testing::HeldPort;
 use http_body_util::Empty;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -271,11 +272,9 @@ async fn a_program_that_makes_previews_gets_views_and_no_other_gets_less_than_be
 
 #[tokio::test]
 async fn nothing_is_said_of_views_when_the_service_is_dead() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    drop(listener);
+    let dead = HeldPort::any();
     let web = web();
-    let gateway = gateway(&web, address, &[PATIENT]).await;
+    let gateway = gateway(&web, dead.address(), &[PATIENT]).await;
     assert_not_rendered(&gateway).await;
     assert!(forwards(&gateway, "Unreachable").await > 2.0);
 }
@@ -320,7 +319,7 @@ async fn a_service_that_hangs_costs_a_few_readers_a_moment() {
     for begun in ["", "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nshort"] {
         let service = Scripted::start(Script::Hangs(begun.into())).await;
         let (web, address) = (web(), service.address);
-        let gateway = gateway(&web, address, &["--pages-timeout=20ms"]).await;
+        let gateway = gateway(&web, address, &["--pages-timeout=500ms"]).await;
         assert_not_rendered(&gateway).await;
         let asked = service.heads().len();
         for _ in 0..20 {

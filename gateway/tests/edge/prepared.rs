@@ -6,7 +6,7 @@ use crate::support::{eventually, gateway::TestGateway};
 
 #[tokio::test]
 async fn what_was_asked_for_once_is_forgotten_and_what_comes_back_stays() {
-    let gateway = TestGateway::with(&["--prepared-operations-new-time=1s"]).await;
+    let gateway = TestGateway::with(&["--prepared-operations-new-time=3s"]).await;
     let ask = async |query: &str| {
         let answer = gateway.query(query).await;
         assert_eq!(

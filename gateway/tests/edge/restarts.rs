@@ -1,14 +1,10 @@
 //! The end of a gateway with many live clients, and clients that all come back at once.
 
-use std::{
-    net::Ipv4Addr,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{collections::BTreeSet, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use serde_json::json;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use crate::support::{
     PATIENCE, Socket, eventually,
@@ -20,43 +16,33 @@ const CHANGES: &str = "subscription { changes { cursor message { text } } }";
 
 const CHANGES_BY_GET: &str = "/graphql?query=subscription%7Bchanges%7Bcursor%7D%7D";
 
-/// What a client got up to its end, and when that was.
-struct Ended {
-    /// Cursors in the order in which they came.
-    cursors: Vec<String>,
-    after: Duration,
-}
-
-async fn socket_to_its_end(mut socket: Socket, began: Instant) -> Ended {
+/// The cursors that a client got up to its end, in the order in which they came.
+async fn socket_to_its_end(mut socket: Socket) -> Vec<String> {
     let mut cursors = Vec::new();
     loop {
         let message = socket.next().await;
         if let Some(code) = message.get("close") {
             assert_eq!(code, 1012);
-            let after = began.elapsed();
-            return Ended { cursors, after };
+            return cursors;
         }
         let cursor = &message["payload"]["data"]["changes"]["cursor"];
         cursors.push(cursor.as_str().expect("an event").to_owned());
     }
 }
 
-async fn stream_to_its_end(mut response: reqwest::Response, began: Instant) -> Ended {
+async fn stream_to_its_end(mut response: reqwest::Response) -> Vec<String> {
     let mut text = String::new();
     // An end without the last chunk would be an error.
     while let Some(chunk) = response.chunk().await.expect("an orderly end of the body") {
         text.push_str(std::str::from_utf8(&chunk).expect("UTF-8"));
     }
-    let after = began.elapsed();
     assert!(!text.contains("event: complete"), "{text}");
     let end = text.ends_with("\n\n") || text.ends_with("\r\n--graphql");
     assert!(end, "whole events: {text}");
     let cursors = text.split("\"cursor\":\"").skip(1);
-    let cursors = cursors.map(|rest| rest.split('"').next().expect("an end").to_owned());
-    Ended {
-        cursors: cursors.collect(),
-        after,
-    }
+    cursors
+        .map(|rest| rest.split('"').next().expect("an end").to_owned())
+        .collect()
 }
 
 async fn stream(gateway: &TestGateway, accept: &str) -> reqwest::Response {
@@ -70,8 +56,8 @@ async fn stream(gateway: &TestGateway, accept: &str) -> reqwest::Response {
 #[tokio::test]
 async fn the_end_comes_to_one_client_after_the_other_and_between_two_events() {
     const OF_EACH: usize = 10;
-    // 30 clients in 1.6 s.
-    let mut gateway = TestGateway::with(&["--shutdown-grace=2s"]).await;
+    // The 30 clients end 100 ms one after the other.
+    let mut gateway = TestGateway::with(&["--shutdown-grace=1h"]).await;
     let mut sockets = Vec::new();
     let mut streams = Vec::new();
     for _ in 0..OF_EACH {
@@ -94,35 +80,26 @@ async fn the_end_comes_to_one_client_after_the_other_and_between_two_events() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     });
-    let began = Instant::now();
-    let sockets = sockets
-        .into_iter()
-        .map(|socket| socket_to_its_end(socket, began));
-    let streams = streams
-        .into_iter()
-        .map(|stream| stream_to_its_end(stream, began));
+    let sockets = sockets.into_iter().map(socket_to_its_end);
+    let streams = streams.into_iter().map(stream_to_its_end);
     let (sockets, streams, ended) =
         tokio::join!(join_all(sockets), join_all(streams), gateway.end());
     publishing.abort();
     ended.expect("a clean end");
 
-    let mut times = Vec::new();
-    for client in sockets.into_iter().chain(streams) {
-        for (at, cursor) in client.cursors.iter().enumerate() {
+    let mut events = BTreeSet::new();
+    for cursors in sockets.into_iter().chain(streams) {
+        for (at, cursor) in cursors.iter().enumerate() {
             assert_eq!(
                 *cursor,
                 format!("c{at}"),
                 "none is missing, none comes twice"
             );
         }
-        times.push(client.after);
+        events.insert(cursors.len());
     }
-    times.sort();
-    let in_first_half = times.iter().filter(|it| **it < Duration::from_millis(800));
-    let in_first_half = in_first_half.count();
-    assert!((10..=17).contains(&in_first_half), "{times:?}");
-    assert!(times[0] < Duration::from_millis(300), "{times:?}");
-    assert!(times[29] > Duration::from_millis(1_400), "{times:?}");
+    // All at once, they would have got as many events, or one more. When each ends, `drain` tests.
+    assert!(events.len() >= 5, "ends after so many events: {events:?}");
 }
 
 #[tokio::test]
@@ -134,7 +111,7 @@ async fn while_it_drains_the_metrics_tell_how_far_it_is() {
     }
     // One that stays until it is answered.
     sockets[0]
-        .subscribe("1", "{ slow(milliseconds: 2000) }")
+        .subscribe("1", "{ slow(milliseconds: 3600000) }")
         .await;
     eventually("it runs", || async {
         gateway
@@ -158,14 +135,9 @@ async fn a_query_that_hangs_holds_up_no_end() {
     socket
         .subscribe("1", "{ slow(milliseconds: 3600000) }")
         .await;
-    let log = Arc::clone(&gateway.news.log);
-    eventually("it runs", || async {
-        log.slow_started.load(Ordering::SeqCst) == 1
-    })
-    .await;
-    let began = Instant::now();
+    gateway.news.log.until_slow(1).await;
+    // Long before the query would.
     gateway.end().await.expect("a clean end");
-    assert!(began.elapsed() < Duration::from_secs(2));
     assert_eq!(socket.closed().await.0, 1012);
 }
 
@@ -177,9 +149,11 @@ async fn without_a_grace_period_all_are_told_at_once() {
         sockets.push(gateway.subscribed(CHANGES).await);
     }
     gateway.news.log.until_open(1).await;
-    let began = Instant::now();
+    gateway.news.log.publish("the only event");
+    for socket in &mut sockets {
+        socket.next_payload("1").await;
+    }
     gateway.end().await.expect("a clean end");
-    assert!(began.elapsed() < Duration::from_secs(1));
     for mut socket in sockets {
         assert_eq!(socket.closed().await.0, 1012);
     }

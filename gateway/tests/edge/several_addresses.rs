@@ -1,7 +1,6 @@
 //! A subgraph with several addresses: where requests go, and what happens when one of them fails.
 
-use std::net::TcpListener;
-
+use graphql_transport::testing::HeldPort;
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -27,13 +26,6 @@ fn hello() -> Value {
 
 fn code(answer: &Value) -> &Value {
     &answer["errors"][0]["extensions"]["code"]
-}
-
-/// An address where nothing listens.
-fn nothing() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = listener.local_addr().expect("an address");
-    format!("http://{address}/graphql")
 }
 
 async fn is_up(gateway: &TestGateway, url: &str) -> bool {
@@ -176,7 +168,7 @@ async fn one_whose_answers_fail_is_asked_no_more() {
             "30s",
         ),
         ("SSH-2.0-OpenSSH_9.2\r\n\r\n", "30s"),
-        ("", "50ms"),
+        ("", "1s"),
     ] {
         let script: &'static [Act] = Box::leak(Box::new([Act::Stall(failing)]));
         let (bad, good) = (
@@ -238,9 +230,12 @@ async fn while_all_are_down_all_are_tried() {
 #[tokio::test]
 async fn a_request_finds_one_of_many_that_is_up() {
     let news = News::start();
-    let mut urls: Vec<String> = (0..99).map(|_| nothing()).collect();
-    urls.sort();
-    urls.dedup();
+    // Nothing listens there.
+    let ports: Vec<_> = (0..99).map(|_| HeldPort::any()).collect();
+    let urls = ports
+        .iter()
+        .map(|it| format!("http://{}/graphql", it.address()));
+    let mut urls: Vec<String> = urls.collect();
     urls.push(news.server.url());
     let gateway = gateway(&urls, &["--subgraph-requests-running-max=8"]).await;
     assert_eq!(gateway.query("{ greeting }").await, hello());

@@ -1,15 +1,17 @@
 //! The graph is gone, hangs, or answers nonsense: the service says so, in time.
 
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 
 use crate::support::{Graph, ID, Pages, comment_with, list, post_with, tell_of};
 
 #[tokio::test]
 async fn a_graph_that_is_gone_is_a_bad_gateway() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let url = format!("http://{}/graphql", listener.local_addr().expect("bound"));
-    drop(listener);
+    // Bound, so that nobody else gets the port, and not listening.
+    let gone = TcpSocket::new_v4().expect("a socket");
+    let any = (std::net::Ipv4Addr::LOCALHOST, 0).into();
+    gone.bind(any).expect("a port");
+    let url = format!("http://{}/graphql", gone.local_addr().expect("bound"));
     let pages = Pages::asking(Graph::default(), &url, &[]).await;
     let text = pages.text("/", 502).await;
     assert_eq!(text, "the graph cannot be reached: no connection\n");

@@ -36,7 +36,7 @@ pub const INDEX: &str = r#"<!doctype html>
 "#;
 pub const ID: &str = "0123456789abcdef01234567";
 /// Only a failure takes as long.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Longer than any test waits for a page.
 const RENDER_TIMEOUT: &str = "--render-timeout=15s";
 

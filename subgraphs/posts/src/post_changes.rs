@@ -140,7 +140,7 @@ mod tests {
 
     /// The app name of the stream under test.
     const STREAM: &str = "the followed change streams";
-    const PATIENCE: Duration = Duration::from_secs(20);
+    const PATIENCE: Duration = Duration::from_secs(60);
 
     /// A feed on a MongoDB of its own, which can be made to fail.
     struct Board {

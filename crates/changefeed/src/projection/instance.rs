@@ -103,7 +103,7 @@ impl Instance {
             match lease.acquire(self.progress.epoch()).await {
                 Ok(Acquired::Held(mut held)) => {
                     self.lead(&mut held).await;
-                    lease.release(held.epoch).await;
+                    lease.release(*held).await;
                 }
                 // It is looked at again as soon as it may have run out.
                 Ok(Acquired::Busy { left }) => pause = pause.min(left + RUN_OUT),

@@ -197,10 +197,12 @@ impl Lease {
     }
 
     /// Gives the lease up, so that another instance need not wait for it to run out.
-    pub async fn release(&self, epoch: i64) {
-        let mine = doc! { "_id": &self.name, "owner": &self.owner, "epoch": epoch };
-        let free =
-            doc! { "$set": { "expires": DateTime::from_millis(0) }, "$unset": { "session": "" } };
+    pub async fn release(&self, held: HeldLease) {
+        let mine = doc! { "_id": &self.name, "owner": &self.owner, "epoch": held.epoch };
+        // No more renewals; one that is under way finds no lease of this owner any more.
+        drop(held);
+        let free = doc! { "owner": "", "expires": DateTime::from_millis(0) };
+        let free = doc! { "$set": free, "$unset": { "session": "" } };
         if let Err(error) = self.store.leases.update_one(mine, free).await {
             tracing::debug!(error = %WithCauses(&error), projection = self.name, "the lease could not be released: it expires by itself");
         }
@@ -229,6 +231,8 @@ impl Lease {
             let began = Instant::now();
             match self.store.leases.update_one(mine.clone(), longer).await {
                 Ok(renewal) if renewal.matched_count == 1 => renewed = began,
+                // It was released meanwhile.
+                Ok(_) if ended.is_cancelled() => return,
                 Ok(_) => {
                     tracing::warn!(
                         projection = self.name,

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 const SHOWN: i32 = 3;
 const LARGE: usize = 9 << 20;
 /// Longer than any condition of these tests takes to come true.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 pub struct Comment {
@@ -424,6 +424,23 @@ impl Board {
 
     pub fn own(&self, name: &str) -> Collection<Document> {
         self.database.collection(name)
+    }
+
+    /// How long the projection's lease is still valid, by the server's clock.
+    pub async fn lease_left(&self) -> Duration {
+        let left = doc! { "left_ms": { "$subtract": ["$expires", "$$NOW"] } };
+        let leases = self.own("changefeed_leases");
+        let lease = leases.find_one(doc! {}).projection(left).await;
+        let lease = lease.expect("read").expect("a lease");
+        let left = lease.get_i64("left_ms").expect("milliseconds");
+        Duration::from_millis(u64::try_from(left).unwrap_or_default())
+    }
+
+    /// Lets the lease run out at once.
+    pub async fn end_lease(&self) {
+        let ended = doc! { "$set": { "expires": bson::DateTime::from_millis(0) } };
+        let leases = self.own("changefeed_leases");
+        leases.update_one(doc! {}, ended).await.expect("ended");
     }
 }
 

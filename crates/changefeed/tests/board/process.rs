@@ -10,6 +10,7 @@ use changefeed::ProjectorSettings;
 use super::Board;
 
 const URI: &str = "CHANGEFEED_TEST_CHILD_URI";
+const PAUSE_AT: &str = "CHANGEFEED_PAUSE_AT";
 
 /// Runs the projection for ever where [`Instance`] has started this program. The test
 /// `an_instance_in_another_process` of each file that uses it calls this.
@@ -29,6 +30,11 @@ pub async fn run_if_asked(settings: ProjectorSettings) {
     std::future::pending::<()>().await;
 }
 
+/// Whether this program was started to pause at a point.
+pub fn pauses_at_a_point() -> bool {
+    std::env::var_os(PAUSE_AT).is_some()
+}
+
 /// Another process that runs the projection. It ends with this handle.
 pub struct Instance {
     process: Child,
@@ -38,10 +44,7 @@ pub struct Instance {
 impl Instance {
     /// One that pauses when it reaches this point.
     pub fn start(board: &Board, pause_at: Option<&str>) -> Self {
-        Self::start_with(
-            board,
-            pause_at.map(|point| ("CHANGEFEED_PAUSE_AT", point.into())),
-        )
+        Self::start_with(board, pause_at.map(|point| (PAUSE_AT, point.into())))
     }
 
     /// One with another variable of the environment.

@@ -1,5 +1,6 @@
 //! How a process ends, and with which exit code.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -7,6 +8,14 @@ use rustix::process::Signal;
 use crate::process::{Process, fetch};
 use crate::talkative::talkative;
 use crate::{LIMIT, play, serve};
+
+/// Waits until it serves, which is a moment after it listens: before, it would end without a delay.
+fn serves(process: &mut Process) -> SocketAddr {
+    let address = process.address();
+    let ready = fetch(address, "/health/ready");
+    assert!(ready.contains(r#""status":"ready""#), "{ready}");
+    address
+}
 
 #[test]
 fn a_background_task_that_dies_ends_the_process_with_its_reason_in_the_log() {
@@ -44,13 +53,13 @@ fn with_the_log_turned_off_the_reason_is_told_all_the_same() {
 fn a_second_interrupt_ends_a_process_that_is_still_shutting_down() {
     play(|config, listener, lifecycle| async move {
         lifecycle.spawn("feed", std::future::pending());
-        serve(axum::Router::new(), &config, listener, &lifecycle).await
+        talkative(config, listener, lifecycle).await
     });
     let mut process = Process::start(
         a_second_interrupt_ends_a_process_that_is_still_shutting_down,
         &[],
     );
-    process.printed(service::LISTENING);
+    serves(&mut process);
     process.signal(Signal::TERM);
     process.logged("shutting down");
     process.signal(Signal::TERM);
@@ -68,7 +77,7 @@ fn a_background_task_that_never_returns_is_abandoned_after_one_grace_period() {
         a_background_task_that_never_returns_is_abandoned_after_one_grace_period,
         &[("SHUTDOWN_GRACE", "1s")],
     );
-    process.address();
+    serves(&mut process);
     process.signal(Signal::TERM);
     assert_eq!(process.end().code(), Some(1));
     process.logged("the background tasks did not stop within 1 s");
@@ -84,7 +93,7 @@ fn a_service_that_hangs_is_abandoned_after_its_grace_period() {
         a_service_that_hangs_is_abandoned_after_its_grace_period,
         &[("SHUTDOWN_GRACE", "1s")],
     );
-    process.address();
+    serves(&mut process);
     process.signal(Signal::TERM);
     assert_eq!(process.end().code(), Some(1));
     process.logged("the service did not end within 1 s");
@@ -129,15 +138,14 @@ fn a_service_that_is_asked_to_leave_serves_on_until_it_is_asked_again() {
             a_service_that_is_asked_to_leave_serves_on_until_it_is_asked_again,
             &[("SHUTDOWN_DELAY", "1h")],
         );
-        let address = process.address();
-        assert!(fetch(address, "/health/ready").contains(r#""status":"ready""#));
+        let address = serves(&mut process);
         process.signal(Signal::TERM);
         process.logged("shutting down");
+        // Two that come together are one: some supervisors send them to a process and to its group.
+        process.signal(Signal::TERM);
         let ready = fetch(address, "/health/ready");
         assert!(ready.contains("the service is shutting down"), "{ready}");
         assert_eq!(fetch(address, "/health/live"), "live\n");
-        // Two that come together are one: some supervisors send them to a process and to its group.
-        process.signal(Signal::TERM);
         assert_eq!(fetch(address, "/panic"), "caught");
         process.signal(signal);
         let began = Instant::now();
@@ -157,7 +165,7 @@ fn a_service_that_is_asked_to_leave_ends_after_its_delay() {
         a_service_that_is_asked_to_leave_ends_after_its_delay,
         &[("SHUTDOWN_DELAY", "300ms")],
     );
-    process.address();
+    serves(&mut process);
     let began = Instant::now();
     process.signal(Signal::TERM);
     assert_eq!(process.end().code(), Some(0));
@@ -171,7 +179,7 @@ fn a_person_who_interrupts_waits_for_no_delay() {
         a_person_who_interrupts_waits_for_no_delay,
         &[("SHUTDOWN_DELAY", "1h")],
     );
-    process.address();
+    serves(&mut process);
     process.signal(Signal::INT);
     assert_eq!(process.end().code(), Some(0));
 }

@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 /// Set in a process that plays a service.
 const ROLE: &str = "SERVICE_TEST_ROLE";
 /// Enough for whatever is waited for; only a failure takes as long.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 #[derive(clap::Parser)]
 struct Config {

@@ -66,10 +66,6 @@ impl Process {
         address.parse().expect("an address")
     }
 
-    /// Waits until it has printed a line with this text.
-    pub fn printed(&mut self, text: &str) {
-        find(&mut self.output, text);
-    }
 
     /// Waits until it has logged a line with this text.
     pub fn logged(&mut self, text: &str) {

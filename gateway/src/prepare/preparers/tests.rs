@@ -93,7 +93,7 @@ async fn until(condition: impl Fn() -> bool) {
             tokio::task::yield_now().await;
         }
     };
-    let in_time = tokio::time::timeout(Duration::from_secs(10), waits).await;
+    let in_time = tokio::time::timeout(Duration::from_secs(60), waits).await;
     in_time.expect("it holds in time");
 }
 

@@ -122,7 +122,6 @@ impl Issuer {
             format!("--jwt-issuer={ISSUER}"),
             format!("--jwt-audience={AUDIENCE}"),
             "--jwt-leeway=0s".to_owned(),
-            "--jwt-jwks-timeout=300ms".to_owned(),
         ]
     }
 

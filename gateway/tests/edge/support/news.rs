@@ -21,7 +21,10 @@ use axum::{
 };
 use futures_util::{Stream, StreamExt, stream};
 use graphql_transport::Verifier;
-use tokio::sync::watch;
+use tokio::{
+    sync::{Notify, watch},
+    time::timeout,
+};
 
 use super::{eventually, server::Server};
 
@@ -31,6 +34,7 @@ pub struct Log {
     pub subscriptions_started: AtomicUsize,
     pub subscriptions_open: AtomicI64,
     pub slow_started: AtomicUsize,
+    slow_ended: Notify,
     pub last_after: Mutex<Option<String>>,
     /// The headers of the WebSockets that were opened.
     pub socket_headers: Mutex<Vec<HeaderMap>>,
@@ -55,6 +59,24 @@ impl Log {
 
     pub fn started(&self) -> usize {
         self.subscriptions_started.load(Ordering::SeqCst)
+    }
+
+    /// Waits until so many slow fields have begun in all.
+    pub async fn until_slow(&self, started: usize) {
+        let are_running = || async { self.slow_started.load(Ordering::SeqCst) == started };
+        eventually("so many slow ones have begun", are_running).await;
+    }
+
+    /// Ends the slow fields that run.
+    pub fn end_slow(&self) {
+        self.slow_ended.notify_waiters();
+    }
+
+    /// Takes so long, or until [`Log::end_slow`].
+    async fn take(&self, milliseconds: u64) {
+        let ended = self.slow_ended.notified();
+        self.slow_started.fetch_add(1, Ordering::SeqCst);
+        let _ = timeout(Duration::from_millis(milliseconds), ended).await;
     }
 
     /// Messages from position `from` on, and those that come.
@@ -114,8 +136,7 @@ impl Query {
 
     async fn slow(&self, context: &Context<'_>, milliseconds: u64) -> &str {
         let log = context.data_unchecked::<Arc<Log>>();
-        log.slow_started.fetch_add(1, Ordering::SeqCst);
-        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+        log.take(milliseconds).await;
         "at last"
     }
 
@@ -145,8 +166,7 @@ impl Mutation {
         text: String,
     ) -> Message {
         let log = context.data_unchecked::<Arc<Log>>();
-        log.slow_started.fetch_add(1, Ordering::SeqCst);
-        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+        log.take(milliseconds).await;
         message(0, text)
     }
 }
@@ -204,6 +224,7 @@ impl News {
             subscriptions_started: AtomicUsize::new(0),
             subscriptions_open: AtomicI64::new(0),
             slow_started: AtomicUsize::new(0),
+            slow_ended: Notify::new(),
             last_after: Mutex::default(),
             socket_headers: Mutex::default(),
             verifier: Mutex::default(),

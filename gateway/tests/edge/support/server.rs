@@ -3,21 +3,22 @@
 use std::net::SocketAddr;
 
 use axum::Router;
+use graphql_transport::testing::HeldPort;
 use tokio::{net::TcpListener, runtime::Runtime};
 
 /// A running server on a runtime of its own: when that ends, every connection breaks.
 pub struct Server {
-    address: SocketAddr,
+    port: HeldPort,
     app: Router,
     runtime: Option<Runtime>,
 }
 
 impl Server {
     pub fn start(app: Router) -> Self {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("an address");
+        let port = HeldPort::any();
+        let listener = std::net::TcpListener::bind(port.address()).expect("it is held");
         let mut server = Self {
-            address,
+            port,
             app,
             runtime: None,
         };
@@ -26,11 +27,11 @@ impl Server {
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.port.address()
     }
 
     pub fn url(&self) -> String {
-        format!("http://{}/graphql", self.address)
+        format!("http://{}/graphql", self.address())
     }
 
     /// As a `kill -9` would.
@@ -44,7 +45,7 @@ impl Server {
         self.kill();
         // The killed listener's socket is closed by its runtime's threads, a moment later.
         let listener = loop {
-            match std::net::TcpListener::bind(self.address) {
+            match std::net::TcpListener::bind(self.address()) {
                 Ok(listener) => break listener,
                 Err(_) => tokio::time::sleep(std::time::Duration::from_millis(5)).await,
             }

@@ -79,7 +79,7 @@ async fn until_comments(comments: &Comments, wanted: u64) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), counted)
+    tokio::time::timeout(Duration::from_secs(60), counted)
         .await
         .expect("as many as wanted");
 }
@@ -271,7 +271,7 @@ async fn a_post_deleted_by_another_program_takes_no_more_comments() {
         }
     };
     // Without the change stream, it is known for 60 s.
-    tokio::time::timeout(Duration::from_secs(20), refused)
+    tokio::time::timeout(Duration::from_secs(45), refused)
         .await
         .expect("refused");
 }

@@ -93,7 +93,7 @@ async fn undated_comments_take_the_place_of_their_ids_time() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), placed)
+    tokio::time::timeout(Duration::from_secs(60), placed)
         .await
         .expect("it takes its place");
 }

@@ -185,7 +185,7 @@ async fn the_indexes_come_back_with_the_collection() {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     };
-    let limit = std::time::Duration::from_secs(20);
+    let limit = std::time::Duration::from_secs(60);
     tokio::time::timeout(limit, back)
         .await
         .expect("they come back");
@@ -227,7 +227,7 @@ async fn a_deleted_post_takes_what_is_held_hidden_and_reported_along() {
             }
         }
     };
-    let limit = std::time::Duration::from_secs(20);
+    let limit = std::time::Duration::from_secs(60);
     tokio::time::timeout(limit, gone)
         .await
         .expect("nothing is left");

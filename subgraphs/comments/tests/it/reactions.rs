@@ -254,7 +254,7 @@ async fn reactions_move_and_go_with_their_comment() {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
     };
-    let patience = std::time::Duration::from_secs(20);
+    let patience = std::time::Duration::from_secs(60);
     tokio::time::timeout(patience, gone).await.expect("they go");
 }
 

@@ -1,6 +1,7 @@
 //! Replies: who may be replied to, what becomes of them, and the lists and counts of them.
 
-use std::time::{Duration, Instant};
+use std::pin::pin;
+use std::time::Duration;
 
 use bson::oid::ObjectId;
 use bson::{Bson, Document, doc};
@@ -398,7 +399,7 @@ async fn the_most_replied_come_first_in_pages_both_ways() {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
     };
-    let patience = std::time::Duration::from_secs(20);
+    let patience = std::time::Duration::from_secs(60);
     tokio::time::timeout(patience, dated).await.expect("dated");
     let whole = most_replied(&comments, &post, json!({ "first": 100 })).await;
     let order = texts(&whole);
@@ -513,20 +514,17 @@ async fn lists_by_replies_leave_connections_to_others() {
     let slow = set.fail_commands("comments requests", &["aggregate"], slow, 100);
     slow.await.expect("a fail point");
     let guest = comments.guest(moderators::NAME);
-    let began = Instant::now();
-    let lists = join_all((0..12).map(|_| {
+    let mut lists = pin!(join_all((0..12).map(|_| {
         let of = json!([{ "__typename": "Post", "id": ODD }]);
         guest.graphql(MOST_REPLIED, json!({ "of": of }))
-    }));
-    let one = async {
-        let query = "query ($id: ID!) { comment(id: $id) { text } }";
-        guest.data(query, json!({ "id": ODD })).await;
-        began.elapsed()
-    };
-    let (lists, one) = tokio::join!(lists, one);
-    assert!(one < Duration::from_secs(3), "{one:?}");
+    })));
+    let query = "query ($id: ID!) { comment(id: $id) { text } }";
+    tokio::select! {
+        lists = &mut lists => panic!("they have the connections: {lists:?}"),
+        one = guest.data(query, json!({ "id": ODD })) => drop(one),
+    }
     let mut out_of_time = 0;
-    for answer in lists {
+    for answer in lists.await {
         let extensions = &answer["errors"][0]["extensions"];
         assert_eq!(extensions["code"], "OVERLOADED", "{answer}");
         out_of_time += i32::from(extensions["reason"] == "TOO_MANY_REPLIES");

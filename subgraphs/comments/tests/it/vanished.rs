@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::service::Comments;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 const CREATE: &str = "mutation ($input: CreateCommentInput!) { createComment(input: $input) {
     comment { id text }
 } }";

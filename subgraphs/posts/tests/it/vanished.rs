@@ -33,7 +33,7 @@ async fn until_indexed(database: &Database) {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(20), wait)
+    tokio::time::timeout(std::time::Duration::from_secs(60), wait)
         .await
         .expect("the indexes come back");
 }
