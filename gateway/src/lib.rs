@@ -6,6 +6,7 @@
 //!
 //! | module | gives |
 //! |---|---|
+//! | `check` | `--check`: reports every mistake in the settings and the supergraph |
 //! | `command` | the command for operators |
 //! | [`edge`] | the gateway as a service of `graphql_transport`; pages, GraphiQL |
 //! | [`pipeline`] | the request pipeline |
@@ -19,6 +20,7 @@
 //! | [`authorization`] | which requirements of authorisation a client meets |
 //! | [`identity`] | who asks: clients' tokens |
 //! | [`graph`] | a loaded supergraph: the model of the crate `federation`, subgraphs, costs |
+//! | `supergraph_source` | where the supergraph is read: a file, addresses, registries; the copy on disk |
 //! | [`subgraphs`] | one request to one subgraph, over kept connections |
 //! | [`persisted`] | automatic persisted queries, trusted documents |
 //! | [`metrics`] | metrics, and other services' metrics pages at the same address |
@@ -33,6 +35,7 @@
 
 pub mod admission;
 pub mod authorization;
+mod check;
 pub mod coerce;
 mod command;
 pub mod config;
@@ -52,6 +55,7 @@ pub mod rate_limit;
 mod sparse;
 pub mod subgraphs;
 pub mod subscriptions;
+mod supergraph_source;
 #[cfg(test)]
 mod test_supergraph;
 
@@ -75,6 +79,9 @@ const DEFAULT_PORT: u16 = 4000;
 
 /// The gateway's process: reads the settings, serves, and returns the exit code.
 pub fn main() -> ExitCode {
+    if check::is_wanted() {
+        return check::main();
+    }
     if let Some(exit_code) = command::main() {
         return exit_code;
     }
@@ -87,7 +94,7 @@ pub fn main() -> ExitCode {
 }
 
 /// Serves on `listener` until shutdown. Without a supergraph it starts, too: it is not ready and
-/// refuses operations until the supergraph's file appears.
+/// refuses operations until the supergraph can be read.
 ///
 /// # Errors
 /// If a setting is malformed, or a background task died.

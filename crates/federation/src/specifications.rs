@@ -2,7 +2,7 @@
 
 use apollo_compiler::{Schema, ast::Directive};
 
-use crate::SupergraphError;
+use crate::{SupergraphError, mistakes::Located};
 
 /// Where the known specifications are.
 const HOST: &str = "https://specs.apollo.dev/";
@@ -32,7 +32,19 @@ const PROTECTING: [&str; 3] = ["authenticated", "requiresScopes", "policy"];
 /// # Errors
 /// `UnknownFeature`.
 pub fn check(supergraph: &Schema) -> Result<(), SupergraphError> {
-    for link in links(supergraph) {
+    match unknown_links(supergraph).next() {
+        Some((_, error)) => Err(error),
+        None => Ok(()),
+    }
+}
+
+/// All of them, with the places of their links.
+pub fn unknown(supergraph: &Schema) -> impl Iterator<Item = Located> {
+    unknown_links(supergraph).map(|(link, error)| (link.name.location(), error.to_string()))
+}
+
+fn unknown_links(supergraph: &Schema) -> impl Iterator<Item = (&Directive, SupergraphError)> {
+    links(supergraph).filter_map(|link| {
         let argument = |name: &str| link.specified_argument_by_name(name);
         let url = argument("url").or_else(|| argument("feature"));
         let url = url.and_then(|url| url.as_str()).unwrap_or_default();
@@ -42,16 +54,15 @@ pub fn check(supergraph: &Schema) -> Result<(), SupergraphError> {
         let purpose = match purpose {
             Some(purpose) => purpose.to_string(),
             None if PROTECTING.contains(&name) => "SECURITY".to_owned(),
-            None => continue,
+            None => return None,
         };
-        if !KNOWN.contains(&specification.trim_end_matches('/')) {
-            return Err(SupergraphError::UnknownFeature {
-                url: url.to_owned(),
-                purpose,
-            });
-        }
-    }
-    Ok(())
+        let is_known = KNOWN.contains(&specification.trim_end_matches('/'));
+        let error = || SupergraphError::UnknownFeature {
+            url: url.to_owned(),
+            purpose,
+        };
+        (!is_known).then(|| (link, error()))
+    })
 }
 
 /// The links of a supergraph. The link specification may be linked by another name: all directives at the schema count

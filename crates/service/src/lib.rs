@@ -25,7 +25,7 @@
 //! ```
 //!
 //! Layout: [`settings`] are the settings that all share, `settings_parser` reads them from flags and
-//! environment, `settings_files` from files, [`telemetry`] starts the logs
+//! environment, `settings_files` from files, `settings_check` reports all mistakes, [`telemetry`] starts the logs
 //! (`log_queue` writes them, `log_flood` sums them up), [`lifecycle`]
 //! owns signals and background tasks, [`server`] owns the socket
 //! (`connections` bounds the clients, `shared_socket` lets others write to them), [`health`] and [`metrics`] answer
@@ -43,6 +43,7 @@ pub mod metrics;
 mod process_metrics;
 pub mod server;
 pub mod settings;
+mod settings_check;
 mod settings_files;
 mod settings_parser;
 mod shared_socket;
@@ -59,6 +60,7 @@ pub use server::{
     MakeResponder, Responder, ServeLimits, bind, operations_routes, serve, serve_within,
 };
 pub use settings::{LogFormat, Settings};
+pub use settings_check::{GivenSetting, SettingMistake, parse_reporting};
 pub use settings_files::{file_variable, is_set};
 pub use settings_parser::{OldNames, duration, duration_from, duration_up_to, parse};
 pub use start::{LISTENING, OPERATIONS, start};

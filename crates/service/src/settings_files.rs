@@ -28,6 +28,7 @@ pub fn file_variable(name: &str) -> String {
 }
 
 /// The settings of a command that are in files.
+#[derive(Default)]
 pub(crate) struct FromFiles(Vec<FromFile>);
 
 /// A setting that is in a file.
@@ -53,36 +54,62 @@ impl FromFiles {
         arguments: &[OsString],
         environment: &impl Fn(&str) -> Option<OsString>,
     ) -> Result<Self, clap::Error> {
-        let given = |name: &str| environment(name).filter(|value| !value.is_empty());
-        let is_setting = |name: &str| command.get_arguments().any(|it| name_of(it) == Some(name));
-        let named: Vec<(Arg, String, PathBuf)> = command
-            .get_arguments()
-            .filter_map(|argument| {
-                let variable = file_variable(name_of(argument)?);
-                let path = given(&variable).filter(|_| !is_setting(&variable))?;
-                Some((argument.clone(), variable, path.into()))
-            })
-            .collect();
-        if named.is_empty() {
+        if named(command, environment).is_empty() {
             return Ok(Self(Vec::new()));
         }
         // Only to see which flags there are: mistakes are reported later.
         let lenient = command.clone().ignore_errors(true);
         let flags = lenient.try_get_matches_from(arguments)?;
-        let mut settings = Vec::new();
-        for (argument, variable, path) in named {
-            if flags.value_source(argument.get_id().as_str()) == Some(ValueSource::CommandLine) {
+        let is_flag = |argument: &Arg| {
+            flags.value_source(argument.get_id().as_str()) == Some(ValueSource::CommandLine)
+        };
+        let (settings, mistakes) = Self::read_all(command, &is_flag, environment);
+        match mistakes.into_iter().next() {
+            Some(text) => Err(refused(command, text)),
+            None => Ok(settings),
+        }
+    }
+
+    /// [`FromFiles::read`], but for all mistakes, in words. `is_flag` says which settings are on the command line.
+    pub(crate) fn read_all(
+        command: &Command,
+        is_flag: &dyn Fn(&Arg) -> bool,
+        environment: &impl Fn(&str) -> Option<OsString>,
+    ) -> (Self, Vec<String>) {
+        let (mut settings, mut mistakes) = (Vec::new(), Vec::new());
+        for (argument, variable, path) in named(command, environment) {
+            if is_flag(&argument) {
                 continue;
             }
             let name = name_of(&argument).unwrap_or_default();
-            let setting = if given(name).is_some() {
+            let setting = if environment(name).is_some_and(|value| !value.is_empty()) {
                 Err(format!("{name} and {variable} are both set: unset one"))
             } else {
                 FromFile::read(&argument, variable, path)
             };
-            settings.push(setting.map_err(|text| refused(command, text))?);
+            match setting {
+                Ok(setting) => settings.push(setting),
+                Err(text) => mistakes.push(text),
+            }
         }
-        Ok(Self(settings))
+        (Self(settings), mistakes)
+    }
+
+    /// Whether a setting is in a file.
+    pub(crate) fn has(&self, argument: &Arg) -> bool {
+        let long = argument.get_long().unwrap_or_default();
+        self.0
+            .iter()
+            .any(|it| it.flag.strip_prefix("--") == Some(long))
+    }
+
+    /// The settings by their names, with the files as `NAME_FILE=path`, and as flags; a switch that is off is none.
+    pub(crate) fn arguments(&self) -> impl Iterator<Item = (String, String, OsString)> {
+        self.0.iter().filter_map(|it| {
+            let name = it.variable.trim_end_matches("_FILE").to_owned();
+            let place = format!("{}={}", it.variable, it.path.display());
+            Some((name, place, it.argument.clone()?))
+        })
     }
 
     /// Adds the settings as flags. They are in no list of processes: only this process sees its arguments
@@ -142,6 +169,22 @@ impl FromFile {
             path.display()
         )
     }
+}
+
+/// The settings that the environment says are in files: the variables that name the files, and these.
+fn named(
+    command: &Command,
+    environment: &impl Fn(&str) -> Option<OsString>,
+) -> Vec<(Arg, String, PathBuf)> {
+    let given = |name: &str| environment(name).filter(|value| !value.is_empty());
+    let is_setting = |name: &str| command.get_arguments().any(|it| name_of(it) == Some(name));
+    let arguments = command.get_arguments();
+    let named = arguments.filter_map(|argument| {
+        let variable = file_variable(name_of(argument)?);
+        let path = given(&variable).filter(|_| !is_setting(&variable))?;
+        Some((argument.clone(), variable, path.into()))
+    });
+    named.collect()
 }
 
 /// The text of a file, without the newlines at its end.

@@ -72,6 +72,30 @@ fn parse_from<C: Parser>(mut arguments: Vec<OsString>) -> Result<(C, OldNames), 
     let environment = |name: &str| std::env::var_os(name);
     let files = FromFiles::read(&mut command, &arguments, &environment)?;
     files.add_to(&mut arguments);
+    parse_with(command, arguments, &files)
+}
+
+/// Reads the settings from these arguments with a command, which may have the old names already.
+pub(crate) fn parse_command<C: Parser>(
+    command: Command,
+    arguments: Vec<OsString>,
+) -> Result<(C, OldNames), clap::Error> {
+    parse_with(command, arguments, &FromFiles::default())
+}
+
+/// The command with the old names as settings of their own, which have the values of the new ones after
+/// [`parse_command`].
+pub(crate) fn with_old_names(command: Command) -> Command {
+    let renamed: Vec<Renamed> = command.get_arguments().filter_map(Renamed::of).collect();
+    let renamed = renamed.iter();
+    renamed.fold(command, |command, setting| setting.add_old_name(command))
+}
+
+fn parse_with<C: Parser>(
+    mut command: Command,
+    mut arguments: Vec<OsString>,
+    files: &FromFiles,
+) -> Result<(C, OldNames), clap::Error> {
     let renamed: Vec<Renamed> = command.get_arguments().filter_map(Renamed::of).collect();
     for setting in &renamed {
         command = setting.add_old_name(command);

@@ -59,14 +59,26 @@ static OUTPUT: LazyLock<Arc<LogQueue>> = LazyLock::new(|| {
     queue
 });
 
+/// Checks `LOG`.
+///
+/// # Errors
+/// If it is not a log filter.
+pub fn check(settings: &Settings) -> anyhow::Result<()> {
+    filter(settings).map(drop)
+}
+
+fn filter(settings: &Settings) -> anyhow::Result<EnvFilter> {
+    EnvFilter::try_new(&settings.log)
+        .map_err(|error| anyhow::anyhow!("LOG={:?} is not a log filter: {error}", settings.log))
+}
+
 /// Installs the process-wide subscriber, and a panic hook that logs. Called once by
 /// [`crate::start()`]; a second call keeps the first subscriber.
 ///
 /// # Errors
 /// When the `LOG` filter cannot be parsed.
 pub fn init(settings: &Settings) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&settings.log)
-        .map_err(|error| anyhow::anyhow!("LOG={:?} is not a log filter: {error}", settings.log))?
+    let filter = filter(settings)?
         // A report of what was left out passes, whatever kept its own line short.
         .add_directive(format!("{}=info", log_flood::TARGET).parse()?);
     let lines = tracing_subscriber::fmt::layer()

@@ -12,6 +12,7 @@ mod persisted;
 mod rate_limit;
 mod subgraphs;
 mod subscriptions;
+mod supergraph;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -28,6 +29,7 @@ pub use persisted::PersistedConfig;
 pub use rate_limit::{RateLimitConfig, RateLimitMode};
 pub use subgraphs::{SubgraphSettings, address_key};
 pub use subscriptions::SubscriptionConfig;
+pub use supergraph::{Secret, SupergraphConfig};
 
 /// The codes that Apollo Server and other GraphQL servers use for mistakes of clients.
 const SHOWN_ERROR_CODES: &str = "BAD_USER_INPUT,UNAUTHENTICATED,FORBIDDEN";
@@ -42,13 +44,9 @@ pub struct Config {
     /// Settings that all services have: address, port, logs, shutdown.
     #[command(flatten)]
     pub service: service::Settings,
-    /// Read the supergraph from this file: standard SDL with the join specification's directives.
-    /// The gateway reads it again when it changes, and waits for it if it does not exist yet.
-    #[arg(long, env = "SUPERGRAPH", default_value = "schema/supergraph.graphql")]
-    pub supergraph: PathBuf,
-    /// Check this often whether the supergraph file has changed.
-    #[arg(long, env = "SUPERGRAPH_POLL_INTERVAL", default_value = "1s", value_parser = duration)]
-    pub supergraph_poll_interval: Duration,
+    /// Where the supergraph comes from.
+    #[command(flatten)]
+    pub supergraph: SupergraphConfig,
     /// Replace a subgraph's address, as `SUBGRAPH_URL_<NAME>` does: `posts=http://host/graphql`. Several addresses,
     /// separated by commas, are instances of the subgraph, and so are those that a host name stands for.
     #[arg(long = "subgraph-url", value_name = "NAME=URL")]
@@ -65,6 +63,10 @@ pub struct Config {
         default_value = SHOWN_ERROR_CODES
     )]
     pub shown_error_codes: Vec<String>,
+    /// Check the settings and the supergraph, report every mistake with its place, and exit: with 0 if there is none, or
+    /// else with 1. Nothing is served.
+    #[arg(long)]
+    pub check: bool,
     /// Print the key with which the subgraph of this name verifies signatures, derived from `SUBGRAPH_SECRET`, and
     /// exit. Set there as `SUBGRAPH_SECRET`, it is worth nothing at other subgraphs.
     #[arg(long, value_name = "NAME")]

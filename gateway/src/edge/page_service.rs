@@ -191,6 +191,19 @@ impl PageService {
         }))
     }
 
+    /// All mistakes in the settings, where [`PageService::of`] ends at the first one.
+    pub(super) fn mistakes(config: &PagesConfig) -> Vec<String> {
+        let url = config.pages_url.as_deref().map(str::trim);
+        let Some(url) = url.filter(|url| !url.is_empty()) else {
+            return Vec::new();
+        };
+        let url = base(url).context("PAGES_URL").err();
+        let paths = config.pages_paths.iter().map(|path| Pattern::read(path));
+        let paths = paths.filter_map(|read| read.context("PAGES_PATHS").err());
+        let all = url.into_iter().chain(paths);
+        all.map(|error| format!("{error:#}")).collect()
+    }
+
     /// Whether this is one of the paths that it answers beside the views.
     pub(super) fn has_path(&self, path: &str) -> bool {
         self.paths.iter().any(|pattern| pattern.fits(path))

@@ -26,6 +26,9 @@ use crate::config::Config;
 /// Files below this path have a hash of their content in their name, so they never change.
 const HASHED: &str = "/assets/";
 
+const NEEDS_PAGES: &str =
+    "PAGES_URL needs WEB_DIR, whose pages are served when the page service fails";
+
 const STATISTICS: &str = "/stats.html";
 
 /// The embed's script, which other sites' pages name.
@@ -80,10 +83,7 @@ pub fn routes(config: &Config, metrics: &Metrics) -> anyhow::Result<Router> {
     let token_service = TokenService::of(config)?;
     let policy = PagePolicy::with(token_service.as_ref());
     let service = PageService::of(&config.pages, metrics)?;
-    ensure!(
-        service.is_none() || config.web_dir.is_some(),
-        "PAGES_URL needs WEB_DIR, whose pages are served when the page service fails"
-    );
+    ensure!(service.is_none() || config.web_dir.is_some(), NEEDS_PAGES);
     Ok(match &config.web_dir {
         Some(folder) => pages(folder, service, policy).merge(sign_in::route(token_service)),
         None if config.service.development => {
@@ -91,6 +91,21 @@ pub fn routes(config: &Config, metrics: &Metrics) -> anyhow::Result<Router> {
         }
         None => Router::new(),
     })
+}
+
+/// All mistakes in the settings, where [`routes`] ends at the first one.
+pub(crate) fn mistakes(config: &Config) -> Vec<String> {
+    let token_service = TokenService::of(config).err();
+    let mut mistakes: Vec<String> = token_service
+        .map(|error| format!("{error:#}"))
+        .into_iter()
+        .chain(PageService::mistakes(&config.pages))
+        .collect();
+    let is_set = config.pages.pages_url.as_deref();
+    if is_set.is_some_and(|url| !url.trim().is_empty()) && config.web_dir.is_none() {
+        mistakes.push(NEEDS_PAGES.to_owned());
+    }
+    mistakes
 }
 
 /// What answers requests for pages.

@@ -1,7 +1,7 @@
 //! What all requests share, and how a new supergraph is loaded.
 
 pub mod reload;
-mod transport_settings;
+pub(crate) mod transport_settings;
 
 use std::sync::Arc;
 
@@ -21,6 +21,7 @@ use crate::{
     rate_limit::{RateLimitMetrics, RateLimits},
     subgraphs::Tls,
     subscriptions::Subscriptions,
+    supergraph_source::{Source, SourceMetrics},
 };
 use transport_settings::transport_settings;
 
@@ -29,6 +30,8 @@ use transport_settings::transport_settings;
 pub struct Gateway {
     config: Config,
     graph_settings: Settings,
+    source: Source,
+    source_metrics: SourceMetrics,
     metrics: GatewayMetrics,
     persisted: PersistedOperations,
     identities: Option<Identities>,
@@ -53,17 +56,19 @@ impl Gateway {
         let mut graph_settings = Settings::of(&config)?;
         graph_settings.prepare_metrics = PrepareMetrics::register(metrics);
         graph_settings.subgraph_metrics = SubgraphMetrics::register(metrics);
-        let identities = Identities::new(
-            &config.identity,
-            &graph_settings.header_rules,
-            &Tls::for_providers(&config.subgraphs)?,
-            || IdentityMetrics::register(metrics),
-        )?;
+        let tls = Tls::for_providers(&config.subgraphs)?;
+        let source = Source::new(&config.supergraph, &tls);
+        let source = source.map_err(|mistakes| anyhow::Error::msg(mistakes.join("; ")))?;
+        let identities =
+            Identities::new(&config.identity, &graph_settings.header_rules, &tls, || {
+                IdentityMetrics::register(metrics)
+            })?;
         let rate_limits = RateLimits::new(&config.rate_limit, identities.is_some(), || {
             RateLimitMetrics::register(metrics)
         })?;
         let rate = &config.subscriptions.live_clients_rate;
         let admission = Admission::new(rate, || AdmissionMetrics::register(metrics))?;
+        let source_metrics = SourceMetrics::register(metrics);
         let metrics = GatewayMetrics::register(metrics);
         let settings = transport_settings(&config, &graph_settings.header_rules)?;
         let transport = Transport::new(settings, Arc::clone(&metrics.transports), shutdown);
@@ -87,6 +92,8 @@ impl Gateway {
                 served.subscribe(),
             ),
             graph_settings,
+            source,
+            source_metrics,
             transport,
             served,
             config,
@@ -102,7 +109,11 @@ impl Gateway {
     /// Serves another graph from the next request on. Running requests keep theirs; running
     /// subscriptions move to the new one.
     pub fn set_graph(&self, graph: Graph) {
-        let serving = Arc::new(Serving::new(graph));
+        self.serve(Arc::new(Serving::new(graph)));
+    }
+
+    /// [`Gateway::set_graph`] with a graph for which operations may be prepared already.
+    pub(crate) fn serve(&self, serving: Arc<Serving>) {
         self.served.send_replace(Some(serving));
     }
 
@@ -114,6 +125,16 @@ impl Gateway {
     /// The settings with which each graph is loaded.
     pub fn graph_settings(&self) -> &Settings {
         &self.graph_settings
+    }
+
+    /// Where the supergraph comes from.
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// What is counted of the source, and the ages of the served supergraph.
+    pub(crate) fn source_metrics(&self) -> &SourceMetrics {
+        &self.source_metrics
     }
 
     /// Its counters and gauges, except those of graphs.

@@ -1,6 +1,6 @@
 //! The settings of the transports.
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail};
 use graphql_transport::{Network, Settings, TrustedProxies, Verifier, tasks_per_client_max};
 use http::header;
 
@@ -15,29 +15,8 @@ use crate::{
 /// If a trusted proxy is malformed. If pages of all origins could send requests with their visitors' cookies, which subgraphs or the gateway
 /// would take as theirs.
 pub fn transport_settings(config: &Config, rules: &HeaderRules) -> anyhow::Result<Settings> {
-    let everyone = config.http.cors_origins.iter().any(|origin| origin == "*");
-    ensure!(
-        !(everyone && rules.forwards(&header::COOKIE)),
-        "CORS_ORIGINS=* would let every page send its visitors' cookies, which FORWARD_HEADERS \
-         forwards to subgraphs: list the allowed origins instead"
-    );
-    if config.identity.is_on() && config.identity.cookie().is_some() {
-        ensure!(
-            !everyone,
-            "CORS_ORIGINS=* would let every page act as its visitors, whose browsers send the cookie \
-             that JWT_COOKIE names: list the allowed origins instead"
-        );
-        // Files, sandboxed frames and pages behind some redirects have this origin, whoever made them.
-        ensure!(
-            !config.http.cors_origins.iter().any(|it| it == "null"),
-            "CORS_ORIGINS=null would let every page act as its visitors, whose browsers send the cookie \
-             that JWT_COOKIE names: list the allowed origins instead"
-        );
-        ensure!(
-            !config.http.csrf_prevention_off,
-            "CSRF_PREVENTION_OFF would let every page act as its visitors, whose browsers send the \
-             cookie that JWT_COOKIE names"
-        );
+    if let Some(danger) = dangers(config, rules).first() {
+        bail!(*danger);
     }
     let mut http = config.http.clone();
     if config.service.development {
@@ -68,6 +47,51 @@ pub fn transport_settings(config: &Config, rules: &HeaderRules) -> anyhow::Resul
             .collect(),
         trusted_proxies: trusted_proxies(config)?,
     })
+}
+
+/// All mistakes in the settings, where [`transport_settings`] ends at the first one.
+pub(crate) fn mistakes(config: &Config, rules: &HeaderRules) -> Vec<String> {
+    let networks = listed(&config.trusted_proxies).map(str::parse::<Network>);
+    let networks = networks.filter_map(|read| Some(format!("TRUSTED_PROXIES: {:#}", read.err()?)));
+    let dangers = dangers(config, rules).into_iter().map(str::to_owned);
+    networks.chain(dangers).collect()
+}
+
+/// What would let pages of all origins use their visitors' cookies.
+fn dangers(config: &Config, rules: &HeaderRules) -> Vec<&'static str> {
+    let allows = |wanted: &str| {
+        config
+            .http
+            .cors_origins
+            .iter()
+            .any(|origin| origin == wanted)
+    };
+    let has_cookie = config.identity.is_on() && config.identity.cookie().is_some();
+    let all = [
+        (
+            allows("*") && rules.forwards(&header::COOKIE),
+            "CORS_ORIGINS=* would let every page send its visitors' cookies, which FORWARD_HEADERS \
+             forwards to subgraphs: list the allowed origins instead",
+        ),
+        (
+            has_cookie && allows("*"),
+            "CORS_ORIGINS=* would let every page act as its visitors, whose browsers send the cookie \
+             that JWT_COOKIE names: list the allowed origins instead",
+        ),
+        // Files, sandboxed frames and pages behind some redirects have this origin, whoever made them.
+        (
+            has_cookie && allows("null"),
+            "CORS_ORIGINS=null would let every page act as its visitors, whose browsers send the cookie \
+             that JWT_COOKIE names: list the allowed origins instead",
+        ),
+        (
+            has_cookie && config.http.csrf_prevention_off,
+            "CSRF_PREVENTION_OFF would let every page act as its visitors, whose browsers send the \
+             cookie that JWT_COOKIE names",
+        ),
+    ];
+    let there = all.into_iter().filter(|(is_there, _)| *is_there);
+    there.map(|(_, danger)| danger).collect()
 }
 
 fn trusted_proxies(config: &Config) -> anyhow::Result<TrustedProxies> {

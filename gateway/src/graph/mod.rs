@@ -3,8 +3,8 @@
 pub mod costs;
 pub(crate) mod introspection_answers;
 pub(crate) mod resumable_fields;
-mod settings;
-mod subgraph_table;
+pub(crate) mod settings;
+pub(crate) mod subgraph_table;
 pub(crate) mod viewer_fields;
 
 use std::sync::Arc;

@@ -135,16 +135,34 @@ fn addresses(
     flags: &[String],
     environment: impl Iterator<Item = (String, String)>,
 ) -> anyhow::Result<HashMap<String, String>> {
+    let (addresses, mistakes) = addresses_and_mistakes(flags, environment);
+    match mistakes.into_iter().next() {
+        Some(mistake) => Err(anyhow::Error::msg(mistake)),
+        None => Ok(addresses),
+    }
+}
+
+/// The addresses by [`address_key`], and all flags that are malformed.
+pub(crate) fn addresses_and_mistakes(
+    flags: &[String],
+    environment: impl Iterator<Item = (String, String)>,
+) -> (HashMap<String, String>, Vec<String>) {
     let mut addresses: HashMap<String, String> = environment
         .filter_map(|(name, url)| Some((name.strip_prefix("SUBGRAPH_URL_")?.to_owned(), url)))
         .collect();
+    let mut mistakes = Vec::new();
     for pair in flags {
-        let (name, url) = pair
-            .split_once('=')
-            .with_context(|| format!("--subgraph-url {:?} is not NAME=URL", without_user(pair)))?;
-        addresses.insert(address_key(name), url.to_owned());
+        match pair.split_once('=') {
+            Some((name, url)) => {
+                addresses.insert(address_key(name), url.to_owned());
+            }
+            None => mistakes.push(format!(
+                "--subgraph-url {:?} is not NAME=URL",
+                without_user(pair)
+            )),
+        }
     }
-    Ok(addresses)
+    (addresses, mistakes)
 }
 
 #[cfg(test)]

@@ -2,13 +2,37 @@
 
 use std::sync::Arc;
 
-use federation::Supergraph;
+use federation::{SubgraphInfo, Supergraph};
 
 use super::{Settings, SupergraphError};
 use crate::{
     config::address_key,
-    subgraphs::{Subgraph, listed_addresses},
+    subgraphs::{Subgraph, endpoints, listed_addresses},
 };
+
+/// All mistakes in the addresses of a subgraph, where [`read`] ends at the first one. `own` are those of the settings.
+pub fn mistakes(info: &SubgraphInfo, own: Option<&str>) -> Vec<String> {
+    let urls = addresses(info, own);
+    let each = urls
+        .iter()
+        .filter_map(|url| endpoints(&info.name, &[url]).err());
+    let mut mistakes: Vec<String> = each.collect();
+    if mistakes.is_empty() {
+        mistakes.extend(endpoints(&info.name, &urls).err());
+    }
+    mistakes
+}
+
+/// The addresses of a subgraph. That of a supergraph is one address: a comma is a part of it.
+fn addresses<'a>(info: &'a SubgraphInfo, own: Option<&'a str>) -> Vec<&'a str> {
+    match own {
+        Some(list) => listed_addresses(list),
+        None => {
+            let url = info.url.as_deref().filter(|url| !url.is_empty());
+            url.into_iter().collect()
+        }
+    }
+}
 
 /// All subgraphs, each with its addresses in the settings, or else that in the supergraph.
 pub fn read(
@@ -25,16 +49,7 @@ pub fn read(
     for info in supergraph.subgraph_infos() {
         let name = &*info.name;
         let own = settings.addresses.get(&address_key(name));
-        // That of a supergraph is one address: a comma is a part of it.
-        let urls = match own {
-            Some(list) => listed_addresses(list),
-            None => info
-                .url
-                .as_deref()
-                .filter(|url| !url.is_empty())
-                .into_iter()
-                .collect(),
-        };
+        let urls = addresses(info, own.map(String::as_str));
         let subgraph =
             Subgraph::new(name, &urls, settings, tls, subgraph_metrics).map_err(|reason| {
                 SupergraphError::Address {

@@ -148,8 +148,8 @@ impl Identities {
         metrics: impl FnOnce() -> IdentityMetrics,
     ) -> anyhow::Result<Option<Self>> {
         if !config.is_on() {
-            nothing_needs_keys(config, headers)?;
-            return Ok(None);
+            let mut mistakes = needing_keys(config, headers);
+            return mistakes.next().map_or(Ok(None), |mistake| bail!(mistake));
         }
         let algorithms = allowed_algorithms(config)?;
         let sources = key_sources(config, &algorithms)?;
@@ -338,8 +338,40 @@ impl Identities {
 }
 
 /// Without keys, the other settings of identity would have no effect.
-fn nothing_needs_keys(config: &IdentityConfig, headers: &HeaderRules) -> anyhow::Result<()> {
-    for (name, is_set) in [
+/// All mistakes in the settings, where [`Identities::new`] ends at the first one.
+pub(crate) fn mistakes(
+    config: &IdentityConfig,
+    headers: &Arc<HeaderRules>,
+    tls: &Tls,
+) -> Vec<String> {
+    if !config.is_on() {
+        return needing_keys(config, headers).collect();
+    }
+    let said = |error: anyhow::Error| format!("{error:#}");
+    let mut mistakes = Vec::new();
+    for name in listed(&config.jwt_algorithms) {
+        mistakes.extend(allowed_algorithm(name).err().map(said));
+    }
+    let algorithms: Vec<Algorithm> = listed(&config.jwt_algorithms)
+        .filter_map(|name| allowed_algorithm(name).ok())
+        .collect();
+    for item in listed(&config.jwt_jwks) {
+        mistakes.extend(key_source(config, item, &algorithms).err().map(said));
+    }
+    // What does not go together.
+    if mistakes.is_empty() {
+        let identities = Identities::new(config, headers, tls, IdentityMetrics::default);
+        mistakes.extend(identities.err().map(said));
+    }
+    mistakes
+}
+
+/// The settings that need verified tokens, of which there are none.
+fn needing_keys<'c>(
+    config: &'c IdentityConfig,
+    headers: &HeaderRules,
+) -> impl Iterator<Item = String> + use<'c> {
+    let all = [
         ("JWT_REQUIRED", config.jwt_required),
         ("JWT_ISSUER", listed(&config.jwt_issuer).next().is_some()),
         (
@@ -348,35 +380,29 @@ fn nothing_needs_keys(config: &IdentityConfig, headers: &HeaderRules) -> anyhow:
         ),
         ("JWT_COOKIE", config.cookie().is_some()),
         ("SUBGRAPH_CLAIMS", headers.forwards_claims()),
-    ] {
-        ensure!(
-            !is_set,
-            "{name} needs JWT_JWKS: without keys, no token is verified"
-        );
-    }
-    Ok(())
+    ];
+    let set = all.into_iter().filter(|(_, is_set)| *is_set);
+    set.map(|(name, _)| format!("{name} needs JWT_JWKS: without keys, no token is verified"))
 }
 
 fn allowed_algorithms(config: &IdentityConfig) -> anyhow::Result<Vec<Algorithm>> {
-    let algorithms = listed(&config.jwt_algorithms).map(|name| {
-        Algorithm::named(name).with_context(|| {
-            format!("JWT_ALGORITHMS: {name:?} is not an algorithm that can be allowed")
-        })
-    });
+    let algorithms = listed(&config.jwt_algorithms).map(allowed_algorithm);
     let algorithms = algorithms.collect::<anyhow::Result<Vec<_>>>()?;
     ensure!(!algorithms.is_empty(), "JWT_ALGORITHMS lists no algorithm");
     Ok(algorithms)
+}
+
+fn allowed_algorithm(name: &str) -> anyhow::Result<Algorithm> {
+    Algorithm::named(name).with_context(|| {
+        format!("JWT_ALGORITHMS: {name:?} is not an algorithm that can be allowed")
+    })
 }
 
 /// The JWK sets of `JWT_JWKS`. Those in files are read once, so that a wrong path fails at the start.
 fn key_sources(config: &IdentityConfig, algorithms: &[Algorithm]) -> anyhow::Result<Vec<Source>> {
     let mut sources = Vec::new();
     for item in listed(&config.jwt_jwks) {
-        let source = Source::parse(item, algorithms, config.jwt_jwks_http).context("JWT_JWKS")?;
-        source
-            .check_file()
-            .with_context(|| format!("JWT_JWKS: {}", source.shown()))?;
-        sources.push(source);
+        sources.push(key_source(config, item, algorithms)?);
     }
     let has_file = sources.iter().any(Source::is_file);
     ensure!(
@@ -384,6 +410,18 @@ fn key_sources(config: &IdentityConfig, algorithms: &[Algorithm]) -> anyhow::Res
         "JWT_ALGORITHMS lists an algorithm with a shared secret: it needs a file in JWT_JWKS with the key"
     );
     Ok(sources)
+}
+
+fn key_source(
+    config: &IdentityConfig,
+    item: &str,
+    algorithms: &[Algorithm],
+) -> anyhow::Result<Source> {
+    let source = Source::parse(item, algorithms, config.jwt_jwks_http).context("JWT_JWKS")?;
+    source
+        .check_file()
+        .with_context(|| format!("JWT_JWKS: {}", source.shown()))?;
+    Ok(source)
 }
 
 /// The issuers whose tokens are accepted: those of `JWT_ISSUER`, or those that `JWT_JWKS` names. With none, every

@@ -1,9 +1,8 @@
 //! One JWK set: where it is, and reading it.
 
-use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail, ensure};
-use http::Uri;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -11,7 +10,7 @@ use super::{
     algorithm::Algorithm,
     key::{Jwk, Key},
 };
-use crate::subgraphs::{Endpoint, Tls, download, without_user};
+use crate::subgraphs::{Endpoint, Tls, Wanted, download, without_user};
 
 /// The largest JWK set, in bytes.
 const SET_BYTES_MAX: usize = 256 * 1024;
@@ -59,10 +58,8 @@ impl Source {
             Place::File(place.into())
         } else {
             let endpoint = Endpoint::parse(place).map_err(anyhow::Error::msg)?;
-            let uri: Uri = place.parse().context("it is not an address")?;
-            let is_encrypted = uri.scheme_str() == Some("https");
             ensure!(
-                is_encrypted || may_be_http || uri.host().is_some_and(is_this_machine),
+                endpoint.is_tls() || may_be_http || endpoint.is_this_machine(),
                 "{shown} is not https: whoever can change its response can sign in as anybody \
                  (JWT_JWKS_HTTP allows it)"
             );
@@ -113,7 +110,11 @@ impl Source {
                 text.map_err(|error| error.to_string())?.into()
             }
             Place::Address(endpoint) => {
-                let response = download(endpoint, tls, SET_BYTES_MAX, time_limit).await;
+                let wanted = Wanted {
+                    accept: "application/jwk-set+json, application/json",
+                    ..Wanted::default()
+                };
+                let response = download(endpoint, wanted, tls, SET_BYTES_MAX, time_limit).await;
                 let response = response.map_err(|error| error.to_string())?;
                 // A redirect is not followed: the keys come from where the settings say.
                 if response.status != 200 {
@@ -162,10 +163,4 @@ impl Source {
             false => Err("JWT_ALGORITHMS has none of its algorithms".to_owned()),
         }
     }
-}
-
-fn is_this_machine(host: &str) -> bool {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let address: Option<IpAddr> = host.parse().ok();
-    host == "localhost" || address.is_some_and(|address| address.is_loopback())
 }

@@ -129,6 +129,8 @@ pub struct PrepareMetrics {
     pub hits: Counter,
     /// Operations that had to be prepared.
     pub misses: Counter,
+    /// Operations that were prepared before a supergraph served, and not when they were requested.
+    pub warmed: Counter,
     /// The estimated cost of all operations together.
     pub cost: Counter,
     /// Operations refused because their estimated cost is above `LIMIT_COST_MAX`.
@@ -161,6 +163,11 @@ impl PrepareMetrics {
             misses: metrics.register(
                 "gateway_prepared_operation_misses",
                 "Operations that were parsed, checked and planned",
+                Counter::default(),
+            ),
+            warmed: metrics.register(
+                "gateway_warmed_operations",
+                "Operations that were prepared for a supergraph before somebody requested them there",
                 Counter::default(),
             ),
             cost: metrics.register(

@@ -76,6 +76,19 @@ pub fn routes(pairs: &[String]) -> anyhow::Result<Router> {
         .with_state(Arc::new(MetricsPages { client, pages })))
 }
 
+/// All mistakes in the setting, where [`routes`] ends at the first one.
+pub(crate) fn mistakes(pairs: &[String]) -> Vec<String> {
+    let each = pairs.iter().filter_map(|pair| {
+        let error = parse(pair).err()?;
+        Some(format!("METRICS_PAGES: {pair:?}: {error:#}"))
+    });
+    let mut mistakes: Vec<String> = each.collect();
+    if mistakes.is_empty() {
+        mistakes.extend(routes(pairs).err().map(|error| format!("{error:#}")));
+    }
+    mistakes
+}
+
 fn parse(pair: &str) -> anyhow::Result<(String, Uri)> {
     let (name, url) = pair.trim().split_once('=').context("it is not NAME=URL")?;
     let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';

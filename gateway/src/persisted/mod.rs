@@ -125,6 +125,14 @@ impl PersistedOperations {
     }
 }
 
+impl PersistedOperations {
+    /// The trusted documents, each once; none if others are answered, too.
+    pub(crate) fn trusted_documents(&self) -> Vec<Arc<str>> {
+        let trusted = self.trusted.as_ref();
+        trusted.map(TrustedDocuments::all).unwrap_or_default()
+    }
+}
+
 fn no_document() -> RequestError {
     RequestError::new(TransportCode::BadRequest, "the request has no `query`")
 }

@@ -78,6 +78,11 @@ impl TrustedDocuments {
         found.or_else(by_hash).cloned()
     }
 
+    /// All documents, each once.
+    pub(super) fn all(&self) -> Vec<Arc<str>> {
+        self.texts.iter().cloned().collect()
+    }
+
     /// Finds a document by its whole text.
     pub(super) fn by_text(&self, text: &str) -> Option<Arc<str>> {
         self.texts.get(text).cloned()

@@ -115,6 +115,50 @@ impl<T> Entry<T> {
     }
 }
 
+/// An operation that was requested a short time ago.
+pub struct Recent<T> {
+    entry: Arc<Entry<T>>,
+    is_kept: bool,
+    used_at: u32,
+}
+
+impl<T> Recent<T> {
+    /// Distinguishes the operations of one cache.
+    pub fn number(&self) -> u64 {
+        self.entry.hash
+    }
+
+    /// The whole text.
+    pub fn document(&self) -> &str {
+        &self.entry.document
+    }
+
+    /// The name by which it was requested.
+    pub fn operation_name(&self) -> Option<&str> {
+        self.entry.operation_name.as_deref()
+    }
+
+    /// The requests for which it has its plan.
+    pub fn group(&self) -> RolloutGroup {
+        self.entry.group
+    }
+
+    /// The client that requested it first.
+    pub fn client(&self) -> ClientKey {
+        self.entry.client
+    }
+
+    /// The prepared operation.
+    pub fn prepared(&self) -> &Arc<T> {
+        &self.entry.prepared
+    }
+
+    /// Whether it was requested more than once.
+    pub fn is_kept(&self) -> bool {
+        self.is_kept
+    }
+}
+
 /// Entries that were evicted. Dropping one frees thousands of allocations.
 #[must_use]
 pub struct Forgotten<T>(Vec<Arc<Entry<T>>>);
@@ -184,24 +228,13 @@ impl<T> PreparedCache<T> {
         document: &str,
         operation_name: Option<&str>,
         group: RolloutGroup,
-        (prepared, bytes): (Arc<T>, usize),
+        prepared: (Arc<T>, usize),
         worth: Worth,
     ) {
         if self.get(document, operation_name, group).is_some() {
             return;
         }
-        let entry = Entry {
-            hash: self.hasher.hash_one((document, operation_name, group)),
-            document: document.into(),
-            operation_name: operation_name.map(Box::from),
-            group,
-            client,
-            worth,
-            prepared,
-            bytes: bytes + document.len() + operation_name.map_or(0, str::len) + ENTRY_BYTES,
-            is_used: AtomicBool::new(false),
-            used_at: AtomicU32::new(self.clock.load(Ordering::Relaxed)),
-        };
+        let entry = self.entry(client, document, operation_name, group, prepared, worth);
         let mut forgotten = Vec::new();
         self.write().insert(Arc::new(entry), &mut forgotten);
         // Dropped after the lock is released.
@@ -222,6 +255,77 @@ impl<T> PreparedCache<T> {
         let mut forgotten = Vec::new();
         self.write().forget_unused(new, kept, &mut forgotten);
         Forgotten(forgotten)
+    }
+
+    /// Adds an operation as one that was requested again, for `client`. It is evicted like the others.
+    pub fn keep(
+        &self,
+        client: ClientKey,
+        document: &str,
+        operation_name: Option<&str>,
+        group: RolloutGroup,
+        prepared: (Arc<T>, usize),
+    ) {
+        if self.look(document, operation_name, group).is_some() {
+            return;
+        }
+        let entry = self.entry(
+            client,
+            document,
+            operation_name,
+            group,
+            prepared,
+            Worth::Lasting,
+        );
+        entry.is_used.store(true, Ordering::Relaxed);
+        let mut forgotten = Vec::new();
+        self.write().insert_kept(Arc::new(entry), &mut forgotten);
+        drop(forgotten);
+    }
+
+    /// The operations that were requested within `time` and are not always refused: those that were requested again
+    /// first, the latest first.
+    pub fn recent(&self, time: Duration) -> Vec<Recent<T>> {
+        let clock = self.clock.load(Ordering::Relaxed);
+        let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+        let since = clock.saturating_sub(seconds);
+        let segments = self.segments.read();
+        let segments = segments.unwrap_or_else(|poisoned| poisoned.into_inner());
+        let all = segments.entries();
+        let mut recent: Vec<Recent<T>> = all
+            .map(|(entry, is_kept)| Recent {
+                is_kept: is_kept || entry.is_used.load(Ordering::Relaxed),
+                used_at: entry.used_at.load(Ordering::Relaxed),
+                entry: Arc::clone(entry),
+            })
+            .filter(|it| it.entry.worth == Worth::Lasting && it.used_at >= since)
+            .collect();
+        drop(segments);
+        recent.sort_by_key(|it| std::cmp::Reverse((it.is_kept, it.used_at)));
+        recent
+    }
+
+    fn entry(
+        &self,
+        client: ClientKey,
+        document: &str,
+        operation_name: Option<&str>,
+        group: RolloutGroup,
+        (prepared, bytes): (Arc<T>, usize),
+        worth: Worth,
+    ) -> Entry<T> {
+        Entry {
+            hash: self.hasher.hash_one((document, operation_name, group)),
+            document: document.into(),
+            operation_name: operation_name.map(Box::from),
+            group,
+            client,
+            worth,
+            prepared,
+            bytes: bytes + document.len() + operation_name.map_or(0, str::len) + ENTRY_BYTES,
+            is_used: AtomicBool::new(false),
+            used_at: AtomicU32::new(self.clock.load(Ordering::Relaxed)),
+        }
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Segments<T>> {

@@ -29,6 +29,7 @@ pub mod sizes;
 pub mod upkeep;
 mod values;
 mod visible_schema;
+pub(crate) mod warm_up;
 
 use std::sync::Arc;
 
@@ -178,10 +179,8 @@ impl Asker<'_> {
         touched: &[RequirementId],
     ) -> Result<Decisions, RequestError> {
         let authorization = graph.supergraph.authorization();
-        let (before, prepared) = match self {
-            Self::Client(claims) => {
-                return Ok(Decisions::by_claims(authorization, touched, claims));
-            }
+        match self {
+            Self::Client(claims) => Ok(Decisions::by_claims(authorization, touched, claims)),
             Self::Asking(claims, service) => {
                 let open = claims.open_policies(authorization, touched);
                 if open.is_empty() {
@@ -195,27 +194,42 @@ impl Asker<'_> {
                     policies: &policies,
                     ..*claims
                 };
-                return Ok(Decisions::by_claims(authorization, touched, &claims));
+                Ok(Decisions::by_claims(authorization, touched, &claims))
             }
-            Self::SameAs(before, prepared) => (before.supergraph.authorization(), prepared),
-        };
-        let known = |id: &RequirementId| {
-            let wanted = authorization.requirement(*id);
-            let mut known = prepared.requirements.iter();
-            known.find(|known| before.requirement(**known) == wanted)
-        };
-        if touched.iter().any(|id| known(id).is_none()) {
-            return Err(RequestError::new(
-                Code::UnauthorizedFieldOrType,
-                "its fields have other requirements of authorisation now",
-            ));
+            Self::SameAs(before, prepared) => same_decisions(before, prepared, graph, touched),
         }
-        let is_met = |id: RequirementId| {
-            let decided = prepared.decisions.zip(known(&id));
-            decided.is_some_and(|(decisions, id)| decisions.is_met(&prepared.requirements, *id))
-        };
-        Ok(Decisions::of(touched, is_met))
     }
+}
+
+/// The decisions about `touched` that were made about the same requirements when `prepared` was prepared for another
+/// graph.
+///
+/// # Errors
+/// `UNAUTHORIZED_FIELD_OR_TYPE` if nothing was decided before about one of them.
+fn same_decisions(
+    before: &Graph,
+    prepared: &Prepared,
+    graph: &Graph,
+    touched: &[RequirementId],
+) -> Result<Decisions, RequestError> {
+    let authorization = graph.supergraph.authorization();
+    let before = before.supergraph.authorization();
+    let known = |id: &RequirementId| {
+        let wanted = authorization.requirement(*id);
+        let mut known = prepared.requirements.iter();
+        known.find(|known| before.requirement(**known) == wanted)
+    };
+    if touched.iter().any(|id| known(id).is_none()) {
+        return Err(RequestError::new(
+            Code::UnauthorizedFieldOrType,
+            "its fields have other requirements of authorisation now",
+        ));
+    }
+    let is_met = |id: RequirementId| {
+        let decided = prepared.decisions.zip(known(&id));
+        decided.is_some_and(|(decisions, id)| decisions.is_met(&prepared.requirements, *id))
+    };
+    Ok(Decisions::of(touched, is_met))
 }
 
 /// All steps before execution at once, for an operation without an HTTP request of its own.
@@ -366,13 +380,12 @@ async fn build_in_turn(
             if let Some(kept) = cache.get(&document, name, group) {
                 return Ok(kept);
             }
-            let prepared = Arc::new(build::build(&serving, &document, name, group, &touched)?);
-            let weight = size_of::<Prepared>() + prepared.heap();
-            let worth = match build::is_refused(&serving.graph, &prepared) {
-                true => cache::Worth::Brief,
-                false => cache::Worth::Lasting,
-            };
-            let kept = (Arc::clone(&prepared), weight);
+            let Built {
+                prepared,
+                bytes,
+                worth,
+            } = build_weighed(&serving, &document, name, group, &touched)?;
+            let kept = (Arc::clone(&prepared), bytes);
             cache.insert(client, &document, name, group, kept, worth);
             Ok(prepared)
         }
@@ -388,6 +401,34 @@ async fn build_in_turn(
             )))
         }
     }
+}
+
+/// An operation for the cache.
+struct Built {
+    prepared: Arc<Prepared>,
+    /// What it holds in memory.
+    bytes: usize,
+    worth: cache::Worth,
+}
+
+/// Builds an operation on this thread, which takes milliseconds.
+fn build_weighed(
+    serving: &Serving,
+    document: &str,
+    operation_name: Option<&str>,
+    group: RolloutGroup,
+    touched: &Arc<[RequirementId]>,
+) -> Result<Built, RequestError> {
+    let prepared = build::build(serving, document, operation_name, group, touched)?;
+    let worth = match build::is_refused(&serving.graph, &prepared) {
+        true => cache::Worth::Brief,
+        false => cache::Worth::Lasting,
+    };
+    Ok(Built {
+        bytes: size_of::<Prepared>() + prepared.heap(),
+        prepared: Arc::new(prepared),
+        worth,
+    })
 }
 
 fn too_many() -> RequestError {

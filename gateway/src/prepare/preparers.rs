@@ -318,7 +318,7 @@ impl State {
 }
 
 /// Lowers the priority of this thread. Elsewhere than on Linux it would be that of the whole process.
-fn lower_priority(niceness: i32) {
+pub(super) fn lower_priority(niceness: i32) {
     #[cfg(target_os = "linux")]
     {
         let lowered = rustix::process::getpriority_process(None).and_then(|priority| {

@@ -83,6 +83,27 @@ impl Rollout {
         }
     }
 
+    /// The groups here of the requests that were in `group` with another supergraph: with the same labels, and from the
+    /// same position on if the percentages are the same, or else from all positions.
+    pub fn groups_like(&self, before: &Self, group: RolloutGroup) -> Vec<RolloutGroup> {
+        let was_enabled = before.flags.iter().enumerate();
+        let labels = was_enabled.filter(|(bit, _)| (group.flags >> bit) & 1 == 1);
+        let flags = match self.flags.is_empty() {
+            true => 0,
+            false => self.always | self.bits(labels.map(|(_, label)| &**label)),
+        };
+        let reached = match self.percentages == before.percentages {
+            true => group.reached..=group.reached,
+            false => 0..=self.percentages.len(),
+        };
+        reached
+            .map(|reached| RolloutGroup {
+                flags,
+                ..RolloutGroup::reaching(reached)
+            })
+            .collect()
+    }
+
     /// The overrides that apply to the requests of a group.
     pub fn overrides(&self, group: RolloutGroup) -> Overrides {
         Overrides {
@@ -143,6 +164,10 @@ mod tests {
             assert_eq!(percentages, ahead, "{place}");
         }
         assert_eq!(rollout.place(rollout.last()), 100);
+        let last = rollout.last();
+        assert_eq!(rollout.groups_like(&rollout, last), [last]);
+        let other = Rollout::of(vec![10], &[], &[]);
+        assert_eq!(other.groups_like(&rollout, last).len(), 2);
     }
 
     #[test]
@@ -154,6 +179,11 @@ mod tests {
         assert_eq!(flags(&[]), 0b010);
         assert_eq!(flags(&["c", "other", "c", "b"]), 0b110);
         assert_eq!(rollout.overrides(rollout.last()).flags, 0b010);
+        let swapped = ["b", "c"].map(str::to_owned);
+        let next = Rollout::of(Vec::new(), &swapped, &[]);
+        let group = rollout.draw(["a", "c"].into_iter());
+        let groups = next.groups_like(&rollout, group);
+        assert_eq!(groups.iter().map(|it| it.flags).collect::<Vec<_>>(), [0b11]);
         let plain = Rollout::of(Vec::new(), &[], &always);
         assert_eq!(plain.draw(["b"].into_iter()), Default::default());
     }

@@ -56,6 +56,11 @@ pub struct RateLimits {
     metrics: RateLimitMetrics,
 }
 
+/// All mistakes in the settings.
+pub(crate) fn mistakes(config: &RateLimitConfig, has_tokens: bool) -> Vec<String> {
+    rates::mistakes(config, has_tokens)
+}
+
 /// A client's bucket, and the rate at which it is filled.
 #[derive(Clone, Copy, Debug)]
 pub struct Account {

@@ -67,6 +67,28 @@ impl Rates {
     }
 }
 
+/// All mistakes in the settings, where [`Rates::new`] ends at the first one.
+pub(super) fn mistakes(config: &RateLimitConfig, has_tokens: bool) -> Vec<String> {
+    let scopes = listed(&config.rate_limit_scopes).map(scope);
+    let scopes = scopes.filter_map(|read| Some(format!("RATE_LIMIT_SCOPES: {}", read.err()?)));
+    let mut mistakes: Vec<String> = scopes.collect();
+    let rate = config.rate().map(Rate::read);
+    if let Some(Err(reason)) = &rate {
+        mistakes.push(format!("RATE_LIMIT: {reason}"));
+    }
+    if let (Some(Ok(rate)), Some(burst)) = (rate, config.burst())
+        && let Err(reason) = rate.with_burst(burst)
+    {
+        mistakes.push(format!("RATE_LIMIT_BURST: {reason}"));
+    }
+    // What does not go together.
+    if mistakes.is_empty() {
+        let rates = Rates::new(config, has_tokens);
+        mistakes.extend(rates.err().map(|error| format!("{error:#}")));
+    }
+    mistakes
+}
+
 /// A scope may have a `=` itself.
 fn scope(text: &str) -> Result<(String, Rate), String> {
     let (scope, rate) = text

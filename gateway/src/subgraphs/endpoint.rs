@@ -99,12 +99,18 @@ impl Endpoint {
     }
 
     /// Whether it is `https`.
-    pub(super) fn is_tls(&self) -> bool {
+    pub(crate) fn is_tls(&self) -> bool {
         self.server_name.is_some()
     }
 
+    /// Whether its host is this machine, by name or by address.
+    pub(crate) fn is_this_machine(&self) -> bool {
+        let address: Option<IpAddr> = self.host.parse().ok();
+        self.host == "localhost" || address.is_some_and(|address| address.is_loopback())
+    }
+
     /// Whether both have one host and port.
-    pub(super) fn is_same_place(&self, other: &Self) -> bool {
+    pub(crate) fn is_same_place(&self, other: &Self) -> bool {
         self.host.eq_ignore_ascii_case(&other.host) && self.port == other.port
     }
 

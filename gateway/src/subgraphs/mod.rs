@@ -37,7 +37,7 @@ use crate::{
 };
 pub(crate) use address_list::listed_addresses;
 pub(crate) use balancer::Balancer;
-pub(crate) use download::download;
+pub(crate) use download::{Wanted, download};
 pub(crate) use endpoint::{Endpoint, without_user};
 use http_connection::ResponseLimits;
 pub use in_flight::SharedQuery;
@@ -147,6 +147,18 @@ impl FetchError {
     }
 }
 
+/// Parses the addresses of a subgraph.
+///
+/// # Errors
+/// In words, if there is none, or one is malformed.
+pub(crate) fn endpoints(name: &str, urls: &[&str]) -> Result<Vec<Endpoint>, String> {
+    if urls.is_empty() {
+        let key = crate::config::address_key(name);
+        return Err(format!("it has no address: set SUBGRAPH_URL_{key}"));
+    }
+    address_list::parse(urls)
+}
+
 impl Subgraph {
     /// A subgraph at these addresses (`http://host:port/path`, or `https`). It connects when the first request is sent.
     ///
@@ -159,12 +171,9 @@ impl Subgraph {
         tls: &Tls,
         metrics: &SubgraphMetrics,
     ) -> Result<Self, String> {
-        if urls.is_empty() {
-            let key = crate::config::address_key(name);
-            return Err(format!("it has no address: set SUBGRAPH_URL_{key}"));
-        }
+        let endpoints = endpoints(name, urls)?;
         let signer = settings.secrets.signer(name);
-        let mut origins: Vec<_> = address_list::parse(urls)?
+        let mut origins: Vec<_> = endpoints
             .into_iter()
             .map(|endpoint| Origin::new(endpoint, &signer))
             .collect();

@@ -2,6 +2,7 @@
 
 mod after_a_limit;
 mod authorization;
+mod check;
 mod defects;
 mod distinct_subscriptions;
 mod event_buffers;
@@ -32,10 +33,12 @@ mod streaming;
 mod subgraph_connections;
 mod subgraph_errors;
 mod subscriptions;
+mod supergraph_sources;
 mod support;
 mod tls;
 mod trusted_proxies;
 mod upstream_protocols;
 mod user_information;
 mod viewer_tags;
+mod warm_up;
 mod websocket_protocol;

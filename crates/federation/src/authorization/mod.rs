@@ -40,6 +40,7 @@ pub use cut::cut;
 
 use crate::{
     SupergraphError,
+    mistakes::Located,
     types::{TypeId, TypeTable},
 };
 
@@ -112,7 +113,17 @@ impl Authorization {
     /// [`SupergraphError::Authorization`] for a directive without the arguments that it needs, and above
     /// [`REQUIREMENTS_MAX`].
     pub(crate) fn of(supergraph: &Schema, types: &TypeTable) -> Result<Self, SupergraphError> {
-        read::read(supergraph, types).map_err(SupergraphError::Authorization)
+        let (authorization, mistakes) = read::read(supergraph, types);
+        match mistakes.into_iter().next() {
+            Some((_, mistake)) => Err(SupergraphError::Authorization(mistake)),
+            None => Ok(authorization),
+        }
+    }
+
+    /// What is wrong with the directives, each with its place.
+    pub(crate) fn mistakes(supergraph: &Schema, types: &TypeTable) -> Vec<Located> {
+        let (_, mistakes) = read::read(supergraph, types);
+        mistakes
     }
 
     /// Whether the supergraph requires nothing anywhere.

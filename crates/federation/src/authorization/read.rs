@@ -9,6 +9,7 @@ use rustc_hash::FxHashMap;
 
 use super::{AnyOf, Authorization, REQUIREMENTS_MAX, Requirement, RequirementId};
 use crate::{
+    mistakes::Located,
     specifications,
     types::{TypeId, TypeTable},
 };
@@ -19,9 +20,8 @@ const COMBINATIONS_MAX: usize = 4_096;
 /// What directives at one place require, by their numbers; sorted.
 type Required = Vec<RequirementId>;
 
-/// # Errors
-/// With the place of what cannot be read.
-pub(super) fn read(schema: &Schema, types: &TypeTable) -> Result<Authorization, String> {
+/// The directives that can be read, and what is wrong with the others.
+pub(super) fn read(schema: &Schema, types: &TypeTable) -> (Authorization, Vec<Located>) {
     let mut reader = Reader {
         schema,
         types,
@@ -32,17 +32,19 @@ pub(super) fn read(schema: &Schema, types: &TypeTable) -> Result<Authorization, 
         numbers: FxHashMap::default(),
         of_types: FxHashMap::default(),
         of_fields: FxHashMap::default(),
+        mistakes: Vec::new(),
     };
-    reader.directives()?;
+    reader.directives();
     if reader.requirements.is_empty() {
-        return Ok(Authorization::default());
+        return (Authorization::default(), reader.mistakes);
     }
     reader.inherit();
     let fields = reader.fields();
-    Ok(Authorization {
+    let authorization = Authorization {
         requirements: reader.requirements,
         fields,
-    })
+    };
+    (authorization, reader.mistakes)
 }
 
 struct Reader<'s> {
@@ -57,6 +59,7 @@ struct Reader<'s> {
     of_types: FxHashMap<&'s Name, Required>,
     /// The same for fields.
     of_fields: FxHashMap<(&'s Name, &'s Name), Required>,
+    mistakes: Vec<Located>,
 }
 
 /// What a supergraph calls a directive.
@@ -90,51 +93,54 @@ impl Names {
 }
 
 impl<'s> Reader<'s> {
-    fn directives(&mut self) -> Result<(), String> {
+    fn directives(&mut self) {
         let schema = self.schema;
         for (name, definition) in &schema.types {
             let at_type = definition
                 .directives()
                 .iter()
                 .map(|it| -> &Directive { it });
-            let required = self.required(at_type, &|| name.to_string())?;
+            let required = self.required(at_type, &|| name.to_string());
             if !required.is_empty() {
                 self.of_types.insert(name, required);
             }
             for field in fields_of(definition) {
                 let at_field = field.directives.iter().map(|it| -> &Directive { it });
                 let place = || format!("{name}.{}", field.name);
-                let required = self.required(at_field, &place)?;
+                let required = self.required(at_field, &place);
                 if !required.is_empty() {
                     self.of_fields.insert((name, &field.name), required);
                 }
             }
         }
-        Ok(())
     }
 
     fn required<'d>(
         &mut self,
         directives: impl Iterator<Item = &'d Directive>,
         place: &dyn Fn() -> String,
-    ) -> Result<Required, String> {
+    ) -> Required {
         let mut required = Required::new();
         for directive in directives {
             let requirement = if self.authenticated.are_of(directive, None) {
-                Requirement::Authenticated
+                Ok(Requirement::Authenticated)
             } else if self.scopes.are_of(directive, Some("scopes")) {
-                Requirement::Scopes(any_of(directive, "scopes", place)?)
+                any_of(directive, "scopes", place).map(Requirement::Scopes)
             } else if self.policy.are_of(directive, Some("policies")) {
-                Requirement::Policies(any_of(directive, "policies", place)?)
+                any_of(directive, "policies", place).map(Requirement::Policies)
             } else {
                 continue;
             };
-            let id = self.number(requirement)?;
-            if let Err(at) = required.binary_search(&id) {
-                required.insert(at, id);
+            match requirement.and_then(|requirement| self.number(requirement)) {
+                Ok(id) => {
+                    if let Err(at) = required.binary_search(&id) {
+                        required.insert(at, id);
+                    }
+                }
+                Err(mistake) => self.mistakes.push((directive.name.location(), mistake)),
             }
         }
-        Ok(required)
+        required
     }
 
     fn number(&mut self, requirement: Requirement) -> Result<RequirementId, String> {

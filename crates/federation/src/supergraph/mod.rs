@@ -18,11 +18,23 @@ use crate::{
     Overrides, SupergraphError,
     api_schema::{self, OwnDirective},
     authorization::Authorization,
+    mistakes::Located,
     planned_fields::PlannedFields,
     selection::{Field, Selection},
     specifications,
     types::{TypeId, TypeSet, TypeTable},
 };
+
+pub(crate) use read::subgraphs_and_mistakes;
+
+/// What is wrong with the join directives.
+pub(crate) fn join_mistakes(
+    schema: &Schema,
+    types: &TypeTable,
+    subgraphs: &[(&Name, SubgraphInfo)],
+) -> Vec<Located> {
+    read::joins_and_mistakes(schema, types, subgraphs).1
+}
 
 /// A supergraph in the planner's terms.
 pub struct Supergraph {

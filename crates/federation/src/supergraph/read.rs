@@ -10,7 +10,7 @@ use apollo_compiler::{
     ast::{self, Directive, Type},
     collections::IndexMap,
     executable::OperationType,
-    schema::{Component, EnumValueDefinition, ExtendedType, FieldDefinition},
+    schema::{Component, EnumType, EnumValueDefinition, ExtendedType, FieldDefinition},
 };
 
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     FLAGS_MAX, OverrideLabel, SupergraphError, internal_names,
+    mistakes::Located,
     types::{TypeId, TypeSet, TypeTable},
 };
 
@@ -35,25 +36,53 @@ pub struct Joins {
 
 /// The subgraphs, by their numbers, and what the join directives call each.
 pub fn subgraphs(schema: &Schema) -> Result<Vec<(&Name, SubgraphInfo)>, SupergraphError> {
-    let missing = SupergraphError::NotASupergraph;
-    let graphs = schema.get_enum("join__Graph");
-    let graphs = graphs.ok_or(missing("it has no enum join__Graph"))?;
-    if graphs.values.len() > usize::from(u16::MAX) {
-        return Err(missing("it has more subgraphs than can be numbered"));
-    }
-    let subgraph = |value: &'_ Component<EnumValueDefinition>| {
-        let join = value.directives.get("join__graph");
-        let join = join.ok_or(missing("a join__Graph value has no @join__graph"))?;
-        let name = text(join, "name").ok_or(missing("a @join__graph has no name"))?;
-        Ok(SubgraphInfo {
-            name: name.to_owned(),
-            url: text(join, "url").map(str::to_owned),
-        })
-    };
+    let graphs = graphs(schema).map_err(SupergraphError::NotASupergraph)?;
     let values = graphs.values.values();
-    values
-        .map(|value| Ok((&value.value, subgraph(value)?)))
-        .collect()
+    let values = values.map(|value| Ok((&value.value, subgraph(value)?)));
+    let subgraphs: Result<_, &'static str> = values.collect();
+    subgraphs.map_err(SupergraphError::NotASupergraph)
+}
+
+/// The subgraphs that can be read, and what is wrong with the others.
+pub fn subgraphs_and_mistakes(schema: &Schema) -> (Vec<(&Name, SubgraphInfo)>, Vec<Located>) {
+    let (mut known, mut mistakes) = (Vec::new(), Vec::new());
+    match graphs(schema) {
+        Ok(graphs) => {
+            for value in graphs.values.values() {
+                let key = &value.value;
+                match subgraph(value) {
+                    Ok(info) => known.push((key, info)),
+                    Err(reason) => {
+                        mistakes.push((key.location(), reason.to_owned()));
+                        // It is not unknown where it is named.
+                        let name = key.to_string();
+                        known.push((key, SubgraphInfo { name, url: None }));
+                    }
+                }
+            }
+        }
+        Err(reason) => mistakes.push((None, reason.to_owned())),
+    }
+    (known, mistakes)
+}
+
+fn graphs(schema: &Schema) -> Result<&EnumType, &'static str> {
+    let graphs = schema.get_enum("join__Graph");
+    let graphs = graphs.ok_or("it has no enum join__Graph")?;
+    match graphs.values.len() > usize::from(u16::MAX) {
+        true => Err("it has more subgraphs than can be numbered"),
+        false => Ok(graphs),
+    }
+}
+
+fn subgraph(value: &EnumValueDefinition) -> Result<SubgraphInfo, &'static str> {
+    let join = value.directives.get("join__graph");
+    let join = join.ok_or("a join__Graph value has no @join__graph")?;
+    let name = text(join, "name").ok_or("a @join__graph has no name")?;
+    Ok(SubgraphInfo {
+        name: name.to_owned(),
+        url: text(join, "url").map(str::to_owned),
+    })
 }
 
 /// Reads the join directives.
@@ -65,7 +94,20 @@ pub fn joins(
     types: &TypeTable,
     graphs: &[(&Name, SubgraphInfo)],
 ) -> Result<Joins, String> {
-    JoinReader {
+    let (joins, mistakes) = joins_and_mistakes(schema, types, graphs);
+    match mistakes.into_iter().next() {
+        Some((_, mistake)) => Err(mistake),
+        None => Ok(joins),
+    }
+}
+
+/// The join directives without those that do not hold together, and what is wrong with these.
+pub fn joins_and_mistakes(
+    schema: &Schema,
+    types: &TypeTable,
+    graphs: &[(&Name, SubgraphInfo)],
+) -> (Joins, Vec<Located>) {
+    let reader = JoinReader {
         schema,
         types,
         graphs: graphs.iter().map(|(_, graph)| Some(&*graph.name)).collect(),
@@ -80,8 +122,10 @@ pub fn joins(
         taken_keys: taken_keys(schema),
         implementations: OnceCell::new(),
         contexts: contexts(schema, types),
-    }
-    .joins()
+        mistakes: RefCell::default(),
+    };
+    let joins = reader.joins();
+    (joins, reader.mistakes.into_inner())
 }
 
 fn all_fields(schema: &Schema) -> impl Iterator<Item = &FieldDefinition> {
@@ -130,10 +174,11 @@ pub(super) struct JoinReader<'s> {
     /// The objects that implement an interface in a subgraph, by both.
     implementations: OnceCell<FxHashMap<(SubgraphIndex, &'s str), TypeSet>>,
     pub(super) contexts: Contexts<'s>,
+    mistakes: RefCell<Vec<Located>>,
 }
 
 impl<'s> JoinReader<'s> {
-    fn joins(&self) -> Result<Joins, String> {
+    fn joins(&self) -> Joins {
         let composite = self.schema.types.iter().filter_map(|(name, definition)| {
             let id = self.types.id(name)?;
             Some((id, name, definition))
@@ -142,7 +187,7 @@ impl<'s> JoinReader<'s> {
         composite.sort_by_key(|(id, _, _)| *id);
         let mut types = Vec::new();
         for (id, name, definition) in &composite {
-            types.push(self.composite_type(*id, name, definition)?);
+            types.push(self.composite_type(*id, name, definition));
         }
         implied_externals::mark(&mut types);
         self.share_interface_objects(&mut types);
@@ -163,11 +208,20 @@ impl<'s> JoinReader<'s> {
             OverrideLabel::Percent(percentage) => Some(percentage),
             OverrideLabel::Flag => None,
         });
-        Ok(Joins {
+        Joins {
             types,
             roots: roots.collect(),
             percentages: percentages.collect(),
             flags: self.flags.clone(),
+        }
+    }
+
+    /// What was read of a directive; nothing if it does not hold together, which is noted.
+    fn noted<T: Default>(&self, read: Result<T, String>, directive: &Directive) -> T {
+        read.unwrap_or_else(|mistake| {
+            let place = directive.name.location();
+            self.mistakes.borrow_mut().push((place, mistake));
+            T::default()
         })
     }
 
@@ -180,12 +234,14 @@ impl<'s> JoinReader<'s> {
         id: TypeId,
         name: &'s Name,
         definition: &'s ExtendedType,
-    ) -> Result<CompositeType, String> {
+    ) -> CompositeType {
         let directives = definition.directives();
         let mut views = Views::default();
         for join in directives.get_all("join__type") {
             let Some(graph) = self.graph(join) else {
-                return Err(format!("{name} is of a subgraph that there is not"));
+                let unknown = Err(format!("{name} is of a subgraph that there is not"));
+                self.noted::<()>(unknown, join);
+                continue;
             };
             let view = views.get_or_insert_with(graph, || View {
                 keys: Vec::new(),
@@ -196,7 +252,8 @@ impl<'s> JoinReader<'s> {
             if let Some(key) = text(join, "key")
                 && argument(join, "resolvable").and_then(|it| it.to_bool()) != Some(false)
             {
-                view.keys.push(self.field_set(key, id, name)?);
+                view.keys
+                    .push(self.noted(self.field_set(key, id, name), join));
             }
         }
         for (graph, view) in &mut views.0 {
@@ -206,7 +263,7 @@ impl<'s> JoinReader<'s> {
         }
         let mut fields = FxHashMap::default();
         for (field_name, field) in fields_of(definition).into_iter().flatten() {
-            let info = self.field(id, name, field, &views)?;
+            let info = self.field(id, name, field, &views);
             fields.insert(field_name.clone(), info);
         }
         let satisfied = self.types.satisfied_by(id);
@@ -214,14 +271,14 @@ impl<'s> JoinReader<'s> {
         for object in satisfied.iter().filter(|it| self.types.is_object(*it)) {
             objects.insert(object);
         }
-        Ok(CompositeType {
+        CompositeType {
             name: name.clone(),
             is_object: definition.is_object(),
             objects,
             views,
             fields,
             entity_views: vec![id],
-        })
+        }
     }
 
     fn objects_in(
@@ -284,7 +341,7 @@ impl<'s> JoinReader<'s> {
         type_name: &Name,
         field: &FieldDefinition,
         views: &Views,
-    ) -> Result<FieldInfo, String> {
+    ) -> FieldInfo {
         let inner = self.types.id(field.ty.inner_named_type());
         let mut joins = Vec::new();
         let directives: Vec<&Directive> = field
@@ -299,12 +356,13 @@ impl<'s> JoinReader<'s> {
             if own.is_none() && !directives.is_empty() {
                 continue;
             }
-            let set = |name: &str, ty: Option<TypeId>| match own.and_then(|join| text(join, name)) {
-                Some(set) => {
-                    let holder = format!("{type_name}.{}", field.name);
-                    self.field_set(set, ty.unwrap_or(TypeId::UNKNOWN), &holder)
-                }
-                None => Ok(Vec::new()),
+            let set = |name: &str, ty: Option<TypeId>| {
+                let Some((join, set)) = own.and_then(|join| Some((join, text(join, name)?))) else {
+                    return Vec::new();
+                };
+                let holder = format!("{type_name}.{}", field.name);
+                let set = self.field_set(set, ty.unwrap_or(TypeId::UNKNOWN), &holder);
+                self.noted(set, join)
             };
             let ty = own
                 .and_then(|join| text(join, "type"))
@@ -316,11 +374,12 @@ impl<'s> JoinReader<'s> {
                 view: id,
                 is_external: own.is_some_and(|join| flag(join, "external")),
                 is_implied: directives.is_empty(),
-                provides: set("provides", inner)?,
-                requires: set("requires", Some(id))?,
+                provides: set("provides", inner),
+                requires: set("requires", Some(id)),
                 contexts: match own {
                     Some(own) => {
-                        self.context_arguments(own, &format!("{type_name}.{}", field.name))?
+                        let holder = format!("{type_name}.{}", field.name);
+                        self.noted(self.context_arguments(own, &holder), own)
                     }
                     None => Vec::new(),
                 },
@@ -330,7 +389,7 @@ impl<'s> JoinReader<'s> {
             });
         }
         joins.retain(|join| join.availability != Availability::Never);
-        Ok(FieldInfo { inner, joins })
+        FieldInfo { inner, joins }
     }
 
     /// For which requests a subgraph has a field that others may have taken over.

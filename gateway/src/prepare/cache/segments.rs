@@ -102,6 +102,18 @@ impl<T> Segments<T> {
         self.new.push(entry);
     }
 
+    /// Adds an entry to those that were requested again. Evicted entries are moved to `forgotten`.
+    pub(super) fn insert_kept(&mut self, entry: Arc<Entry<T>>, forgotten: &mut Entries<T>) {
+        self.add(&entry);
+        self.keep(entry, forgotten);
+    }
+
+    /// All entries, and whether each was requested again.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&Arc<Entry<T>>, bool)> {
+        let new = self.new.queue.iter().map(|entry| (entry, false));
+        new.chain(self.kept.queue.iter().map(|entry| (entry, true)))
+    }
+
     /// Removes new operations from before the time `new`, and kept ones not requested since the
     /// time `kept`.
     pub(super) fn forget_unused(

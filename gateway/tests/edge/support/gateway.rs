@@ -54,15 +54,17 @@ impl TestGateway {
     pub async fn in_folder(folder: TempDir, arguments: &[&str]) -> Self {
         let (news, counts) = (News::start(), Counts::start());
         let path = folder.path().join("supergraph.graphql");
+        let has = |flag: &str| arguments.iter().any(|argument| argument.starts_with(flag));
+        let file = format!("--supergraph={}", path.display());
         let mut all = vec![
             "gateway".to_owned(),
-            format!("--supergraph={}", path.display()),
             "--supergraph-poll-interval=5ms".to_owned(),
             "--operations-port=0".to_owned(),
             "--subscription-retry-pause-max=20ms".to_owned(),
             format!("--subgraph-url=news={}", news.server.url()),
             format!("--subgraph-url=counts={}", counts.server.url()),
         ];
+        all.extend((!has("--supergraph=")).then_some(file));
         all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
         let config = Config::try_parse_from(all).expect("well-formed arguments");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");

@@ -8,6 +8,7 @@ pub mod issuer;
 pub mod keeper;
 pub mod news;
 pub mod picky;
+pub mod registry;
 pub mod scripted;
 pub mod server;
 pub mod tls;
