@@ -4,8 +4,8 @@
 //! a bare change stream, `-- gateway` the gateway beside its peers, `-- cost` what operations are
 //! estimated to cost beside what they do cost, `-- leave` how clients that disconnect affect others,
 //! `-- hostile` how hostile clients do, `-- identities` what signed-in readers cost, `-- live` what it costs to deliver an
-//! event to thousands of clients, `-- refusals` how soon hostile requests are refused, `-- rate-limit` what the rate limit
-//! costs. Load is sent to loopback only, and ends by itself.
+//! event to thousands of clients, `-- newest` what lists of comments cost from memory, `-- refusals` how soon hostile
+//! requests are refused, `-- rate-limit` what the rate limit costs. Load is sent to loopback only, and ends by itself.
 
 mod api;
 mod changefeed;
@@ -16,6 +16,7 @@ mod identities;
 mod leave;
 mod live;
 mod load;
+mod newest;
 mod process;
 mod rate_limit;
 mod refusals;
@@ -59,6 +60,8 @@ enum Benchmark {
     Leave(leave::Options),
     /// Our gateway beside its peers and a bare loop: what it costs to deliver an event to thousands of clients.
     Live(live::Options),
+    /// The newest comments of posts, from memory and from the database: CPU time, latency, how soon a write is seen.
+    Newest(newest::Options),
     /// The rate limit's table: memory for each client, and time of a check.
     RateLimit(rate_limit::Options),
     /// Requests that are meant to stop a subgraph: how soon each is refused.
@@ -122,6 +125,7 @@ async fn run(command: Benchmark) -> anyhow::Result<()> {
         Benchmark::Live(options) => live::run(options).await,
         Benchmark::LiveClients(options) => live::crowd_process::run(options),
         Benchmark::LiveLoop(options) => live::bare_loop::run(&options),
+        Benchmark::Newest(options) => newest::run(options).await,
         Benchmark::RateLimit(options) => rate_limit::run(&options),
         Benchmark::Refusals(options) => refusals::run(options).await,
         Benchmark::Subgraphs { port } => {

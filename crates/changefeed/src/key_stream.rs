@@ -170,6 +170,7 @@ impl KeyReader {
             await_time: stream::AWAIT_TIME,
             restarts: Default::default(),
             pace: self.pace.clone(),
+            tells_level: false,
         };
         let mut signals = stream::read(&self.source, start, options);
         loop {
@@ -191,7 +192,7 @@ impl KeyReader {
                         return KeyStreamEnd::Lost(format!("an event could not be read: {error}"));
                     }
                 },
-                Some(Signal::Idle(_)) => None,
+                Some(Signal::Idle(_) | Signal::Level) => None,
                 Some(Signal::Lost(error)) => {
                     return KeyStreamEnd::Lost(WithCauses(&error).to_string());
                 }

@@ -134,6 +134,17 @@ pub(crate) fn first_after(time: Timestamp) -> Timestamp {
     }
 }
 
+/// The last time before another one.
+pub(crate) fn last_before(time: Timestamp) -> Timestamp {
+    match time.increment.checked_sub(1) {
+        Some(increment) => Timestamp { increment, ..time },
+        None => Timestamp {
+            time: time.time.saturating_sub(1),
+            increment: u32::MAX,
+        },
+    }
+}
+
 /// The time of an operation on the cluster's own clock. A mutation hands it out in text form; a
 /// query that sends it back can wait until the projection has passed it
 /// ([`crate::Projector::wait_until_passed`]). The text is opaque to clients.

@@ -66,6 +66,10 @@ pub(crate) enum Signal {
     Event(RawEvent),
     /// There was nothing more at this place in the history.
     Idle(ResumeToken),
+    /// This was the whole of the server's answer, which had room for more, where [`Options::tells_level`]. The changes of one
+    /// transaction, which share their time, are all there. The first answer of an opened stream has any part of what
+    /// there is, or nothing, so it is not told of.
+    Level,
     /// The stream cannot go on from where it was; it has ended.
     Lost(mongodb::error::Error),
 }
@@ -114,6 +118,8 @@ pub(crate) struct Options {
     pub restarts: Counter,
     /// When more events are fetched.
     pub pace: Pace,
+    /// Whether to tell where an answer of the server's ends.
+    pub tells_level: bool,
 }
 
 /// When a reader fetches more events.
@@ -265,8 +271,16 @@ impl StreamReader {
             Err(stop) => return stop,
         };
         let (mut events, mut passed_events) = (0, 0_u32);
+        let (mut is_first_answer, mut in_answer) = (true, 0_u32);
         loop {
-            let (event, was_fetched) = next(&mut stream).await;
+            // After a full answer there may be more, and after the first one anything.
+            let is_whole = !is_first_answer && in_answer < self.answer_count;
+            let level = (self.options.tells_level && is_whole).then_some(&self.sender);
+            let (event, was_fetched) = next(&mut stream, level).await;
+            if was_fetched {
+                (is_first_answer, in_answer) = (false, 0);
+            }
+            in_answer += u32::from(matches!(event, Ok(Some(_))));
             let event = match event {
                 Ok(event) => event,
                 Err(error) => return Stop::Failed(error),
@@ -398,13 +412,20 @@ impl StreamReader {
 }
 
 /// The next event, if there is one, and whether the server was asked for it: of those that it gives at
-/// once, the driver keeps the others.
+/// once, the driver keeps the others. `level` is told before the server is asked.
 async fn next(
     stream: &mut ChangeStream<RawDocumentBuf>,
+    level: Option<&mpsc::Sender<Signal>>,
 ) -> (mongodb::error::Result<Option<RawDocumentBuf>>, bool) {
     let mut next = pin!(stream.next_if_any());
     match poll_immediate(&mut next).await {
         Some(event) => (event, false),
-        None => (next.await, true),
+        None => {
+            if let Some(level) = level {
+                // A receiver that is gone is noticed with the next event.
+                let _ = level.send(Signal::Level).await;
+            }
+            (next.await, true)
+        }
     }
 }

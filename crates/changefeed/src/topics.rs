@@ -3,6 +3,7 @@
 mod catch_up;
 mod cursor;
 mod floors;
+mod follower;
 mod hub;
 mod level;
 pub(crate) mod look_back;
@@ -12,6 +13,7 @@ mod subscription;
 mod topic_of;
 
 pub use cursor::Cursor;
+pub use follower::{Follower, Seen, SeenChange};
 pub use hub::Hub;
 pub use subscription::Subscription;
 pub use topic_of::TopicField;

@@ -290,6 +290,11 @@ impl<P: Position> PageRequest<P> {
             .saturating_add(1)
     }
 
+    /// Whether it reads a list in this order from its start.
+    pub fn is_start_of(&self, order: Order) -> bool {
+        self.order == order && !self.from_end && self.after.is_none() && self.before.is_none()
+    }
+
     /// Makes the page of what was read between the cursors, in the direction in which the page is read, up to
     /// [`PageRequest::limit`].
     pub fn page<T>(&self, mut items: Vec<T>, beyond: BeyondCursors) -> Page<T> {

@@ -2,13 +2,14 @@
 //! and restarted at random; in the end nothing may be lost, doubled or out of order.
 //!
 //! [`fleet`] is the system under test, [`nemesis`] harms it, [`writers`] write until each change is
-//! acknowledged, [`subscribers`] reconnect with their cursors, and [`oracle`] compares what the posts
-//! and the subscribers show with a fold over the collection and with its change stream. With
-//! [`Options::identities`], tokens end all the time, and comments are hidden and restored.
+//! acknowledged, [`reads`] looks whether lists show it, [`subscribers`] reconnect with their cursors, and
+//! [`oracle`] compares what the posts and the subscribers show with a fold over the collection and with its
+//! change stream. With [`Options::identities`], tokens end all the time, and comments are hidden and restored.
 
 pub mod fleet;
 pub mod nemesis;
 pub mod oracle;
+pub mod reads;
 pub mod subscribers;
 pub mod writers;
 
@@ -60,6 +61,8 @@ pub struct Report {
     pub faults: Vec<(&'static str, usize)>,
     /// The acknowledged changes against the collection's change stream.
     pub writes: Findings,
+    /// Lists that were read by the time of an acknowledged change, and those of them that did not show it.
+    pub reads: (usize, usize),
     /// The posts against the fold over the comments.
     pub projection: Findings,
     /// The subscribers against the collection's change stream.
@@ -82,6 +85,7 @@ impl Report {
         .into_iter()
         .all(Findings::is_clean)
             && (gaps, ended) == (0, 0)
+            && self.reads.1 == 0
     }
 }
 
@@ -115,6 +119,8 @@ impl fmt::Display for Report {
         )?;
         writeln!(formatter, "subscribers ended: {ended}")?;
         writeln!(formatter, "acknowledged:     {} lost", self.writes.lost)?;
+        let (reads, stale) = self.reads;
+        writeln!(formatter, "lists read:       {reads}, {stale} stale")?;
         writeln!(formatter, "projection:       {}", self.projection)?;
         writeln!(formatter, "subscribers:      {findings}")?;
         write!(formatter, "moderation:       {}", self.moderation)
@@ -155,6 +161,7 @@ async fn run_all(options: Options) -> anyhow::Result<Report> {
     fleet.stop().await?;
     Ok(Report {
         changes: acknowledged.changes.len(),
+        reads: (acknowledged.reads, acknowledged.stale),
         faults,
         writes,
         projection,

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::fleet::{Fleet, Person};
 use super::oracle::Seen;
+use super::reads::Known;
 
 /// A change that is not acknowledged within this time is a fault of the system.
 const CHANGE_LIMIT: Duration = Duration::from_secs(90);
@@ -23,13 +24,14 @@ const PACE: Duration = Duration::from_millis(4);
 const HOT_POSTS: usize = 4;
 /// Comments that a writer may still edit or delete.
 const OWN_COMMENTS_MAX: usize = 40;
+/// A writer reads after one of so many changes.
+const READS_ONE_IN: u32 = 3;
 
-const CREATE: &str =
-    "mutation ($input: CreateCommentInput!) { createComment(input: $input) { comment { id } } }";
+const CREATE: &str = "mutation ($input: CreateCommentInput!) { createComment(input: $input) { comment { id createdAt } operationTime } }";
 const UPDATE: &str =
-    "mutation ($input: UpdateCommentInput!) { updateComment(input: $input) { comment { id } } }";
+    "mutation ($input: UpdateCommentInput!) { updateComment(input: $input) { operationTime } }";
 const DELETE: &str =
-    "mutation ($input: DeleteCommentInput!) { deleteComment(input: $input) { id } }";
+    "mutation ($input: DeleteCommentInput!) { deleteComment(input: $input) { operationTime } }";
 
 const HIDE: &str =
     "mutation ($input: HideCommentInput!) { hideComment(input: $input) { operationTime } }";
@@ -46,6 +48,10 @@ pub struct Acknowledged {
     pub changes: Vec<Seen>,
     /// The acts of the moderator.
     pub acts: Vec<Act>,
+    /// How many lists were read by the time of a change.
+    pub reads: usize,
+    /// How many of them did not show it.
+    pub stale: usize,
 }
 
 /// The tasks that write. Each returns the writes that were acknowledged.
@@ -59,7 +65,14 @@ impl Writers {
     pub async fn finish(mut self) -> anyhow::Result<Acknowledged> {
         let mut all = Acknowledged::default();
         while let Some(result) = self.0.join_next().await {
-            let Acknowledged { changes, acts } = result??;
+            let Acknowledged {
+                changes,
+                acts,
+                reads,
+                stale,
+            } = result??;
+            all.reads += reads;
+            all.stale += stale;
             all.changes.extend(changes);
             all.acts.extend(acts);
         }
@@ -121,6 +134,7 @@ struct Writer {
 /// A comment that stands, or is hidden.
 struct Own {
     id: String,
+    post: String,
     text: String,
 }
 
@@ -145,21 +159,31 @@ impl Writer {
 
     async fn create(&mut self) -> anyhow::Result<()> {
         let hot = self.random.bool();
-        let post = &self.posts[self
+        let post = self
             .random
-            .usize(0..if hot { HOT_POSTS } else { self.posts.len() })];
+            .usize(0..if hot { HOT_POSTS } else { self.posts.len() });
+        let post = self.posts[post].clone();
         let text = self.text("created");
         let input = json!({ "input": { "postId": post, "text": text, "idempotencyKey": text } });
         let answer = self.until_acknowledged(CREATE, input, None).await?;
-        let id = answer["data"]["createComment"]["comment"]["id"]
+        let created = &answer["data"]["createComment"];
+        let id = created["comment"]["id"]
             .as_str()
             .context("an acknowledged comment has an id")?
             .to_owned();
+        let known = Known {
+            post: &post,
+            id: &id,
+            text: Some(&text),
+            created_at: created["comment"]["createdAt"].as_str(),
+            operation_time: &created["operationTime"],
+        };
+        self.read(known).await;
         self.acknowledge(Seen::Added {
             id: id.clone(),
             text: text.clone(),
         });
-        self.own.push(Own { id, text });
+        self.own.push(Own { id, post, text });
         Ok(())
     }
 
@@ -168,21 +192,37 @@ impl Writer {
         let id = self.own[number].id.clone();
         let text = self.text("edited");
         let input = json!({ "input": { "id": id, "text": text } });
-        self.until_acknowledged(UPDATE, input, None).await?;
+        let answer = self.until_acknowledged(UPDATE, input, None).await?;
+        let post = self.own[number].post.clone();
+        let known = Known {
+            post: &post,
+            id: &id,
+            text: Some(&text),
+            created_at: None,
+            operation_time: &answer["data"]["updateComment"]["operationTime"],
+        };
+        self.read(known).await;
         self.own[number].text.clone_from(&text);
         self.acknowledge(Seen::Edited { id, text });
         Ok(())
     }
 
     async fn delete(&mut self) -> anyhow::Result<()> {
-        let id = self
-            .own
-            .swap_remove(self.random.usize(0..self.own.len()))
-            .id;
+        let number = self.random.usize(0..self.own.len());
+        let Own { id, post, .. } = self.own.swap_remove(number);
         let input = json!({ "input": { "id": id } });
         // The first try may have worked, though its answer was lost.
-        self.until_acknowledged(DELETE, input, Some("NOT_FOUND"))
+        let answer = self
+            .until_acknowledged(DELETE, input, Some("NOT_FOUND"))
             .await?;
+        let known = Known {
+            post: &post,
+            id: &id,
+            text: None,
+            created_at: None,
+            operation_time: &answer["data"]["deleteComment"]["operationTime"],
+        };
+        self.read(known).await;
         self.acknowledge(Seen::Deleted(id));
         Ok(())
     }
@@ -202,7 +242,8 @@ impl Writer {
             let comment = self
                 .hidden
                 .swap_remove(self.random.usize(0..self.hidden.len()));
-            let (id, text) = (comment.id.clone(), comment.text.clone());
+            let Own { id, text, .. } = &comment;
+            let (id, text) = (id.clone(), text.clone());
             let input = json!({ "input": { "id": id } });
             self.until_done(Person::Moderator, RESTORE, input, None)
                 .await?;
@@ -213,6 +254,19 @@ impl Writer {
             self.own.push(comment);
         }
         Ok(())
+    }
+
+    /// Reads the list with a change, somewhere. Where the change has no time, its first acknowledgement was lost.
+    async fn read(&mut self, known: Known<'_>) {
+        if known.operation_time.is_null() || self.random.u32(0..READS_ONE_IN) > 0 {
+            return;
+        }
+        let endpoint = self.fleet.endpoint(self.random.usize(0..4), "http");
+        let person = Person::Writer(self.number);
+        if let Some(is_shown) = known.is_shown(&self.fleet, &endpoint, person).await {
+            self.acknowledged.reads += 1;
+            self.acknowledged.stale += usize::from(!is_shown);
+        }
     }
 
     fn acknowledge(&mut self, change: Seen) {

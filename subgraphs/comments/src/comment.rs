@@ -1,5 +1,7 @@
 //! A comment, as MongoDB stores it and as clients see it.
 
+use std::sync::Arc;
+
 use async_graphql::dataloader::DataLoader;
 use async_graphql::{ComplexObject, Context, Enum, SimpleObject};
 use bson::RawDocument;
@@ -50,7 +52,7 @@ pub enum CommentStatus {
 }
 
 /// A comment on a post.
-#[derive(Clone, Debug, SimpleObject, Serialize)]
+#[derive(Clone, Debug, PartialEq, SimpleObject, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[graphql(complex)]
 pub struct Comment {
@@ -132,7 +134,7 @@ impl Comment {
         #[graphql(desc = "Start after the reply with this cursor.")] after: Option<String>,
         #[graphql(desc = "How many replies from the end of the list: 0 to 100.")] last: Option<i32>,
         #[graphql(desc = "End before the reply with this cursor.")] before: Option<String>,
-    ) -> Result<Connection<Comment>, Error> {
+    ) -> Result<Connection<Arc<Comment>>, Error> {
         let request = PageArguments {
             first,
             after,
@@ -146,7 +148,7 @@ impl Comment {
         };
         let pages = ctx.data_unchecked::<DataLoader<CommentPageLoader>>();
         let page = pages.load_one(list).await?.unwrap_or_default();
-        Ok(Connection::new(&request, page, Comment::position))
+        Ok(Connection::new(&request, page, |reply| reply.position()))
     }
 
     /// How many people chose each reaction to the comment, without those that nobody chose. A comment's `updatedAt` and

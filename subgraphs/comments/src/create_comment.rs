@@ -8,7 +8,7 @@ use crate::comment::{Comment, CommentId, TEXT};
 use crate::post::PostId;
 use crate::reaction::Reactions;
 use crate::store::Idempotency;
-use crate::{Error, FairUse, HoldComments, KnownPosts, Store};
+use crate::{Error, FairUse, HoldComments, KnownPosts, NewestComments, Store};
 
 const IDEMPOTENCY_KEY: TextRule = TextRule {
     field: "idempotencyKey",
@@ -44,7 +44,8 @@ pub struct CreateCommentPayload {
     /// is HELD, only you and moderators know it: a moderator has to show it first.
     comment: Comment,
     /// Opaque: the time of the change on the database's clock. Pass it as `operationTime` to `post`
-    /// or `posts`: their response then shows the change in `commentCount` and `latestComments`.
+    /// or `posts`: their response then shows the change in `commentCount` and `latestComments`. A post's `comments` take
+    /// it, too.
     operation_time: String,
 }
 
@@ -103,6 +104,8 @@ impl CreateComment {
             // No retry is refused whose first request was written, whatever became of the parent since.
             Err(refusal) => store.first_or(refusal, idempotency).await?,
         };
+        ctx.data_unchecked::<NewestComments>()
+            .wrote(Some(comment.post_id), &operation_time);
         Ok(CreateCommentPayload {
             comment,
             operation_time,

@@ -6,7 +6,7 @@ use subgraph::{Blocks, Viewer, Written};
 
 use crate::comment::CommentId;
 use crate::store::Delete;
-use crate::{Error, Store};
+use crate::{Error, NewestComments, Store};
 
 /// The comment to delete.
 #[derive(InputObject)]
@@ -24,7 +24,8 @@ pub struct DeleteCommentPayload {
     /// The id of the deleted comment.
     id: CommentId,
     /// Opaque: the time of the change on the database's clock. Pass it as `operationTime` to `post`
-    /// or `posts`: their response then shows the change in `commentCount` and `latestComments`.
+    /// or `posts`: their response then shows the change in `commentCount` and `latestComments`. A post's `comments` take
+    /// it, too.
     operation_time: String,
 }
 
@@ -48,7 +49,7 @@ impl DeleteComment {
         let blocks = ctx.data_unchecked::<Blocks>();
         let viewer = blocks.without_blocked_rights::<Error>(viewer).await?;
         let Written {
-            value: existed,
+            value: post,
             operation_time,
         } = ctx
             .data_unchecked::<Store>()
@@ -58,9 +59,11 @@ impl DeleteComment {
                 reason,
             })
             .await?;
-        if !existed {
+        let Some(post) = post else {
             return Err(Error::CommentNotFound(input.id));
-        }
+        };
+        ctx.data_unchecked::<NewestComments>()
+            .wrote(Some(post), &operation_time);
         Ok(DeleteCommentPayload {
             id: input.id,
             operation_time,

@@ -24,6 +24,9 @@ pub enum Error {
     /// The client's input cannot be accepted.
     #[error(transparent)]
     Input(#[from] InputError),
+    /// The text is no operation time of ours.
+    #[error("operationTime is invalid: pass the text that a mutation returned, unchanged")]
+    OperationTime,
     /// The client may not write, or not change this.
     #[error(transparent)]
     Access(#[from] AccessError),
@@ -146,9 +149,10 @@ impl Error {
 impl CodedError for Error {
     fn code(&self) -> Code {
         match self {
-            Self::Input(_) | Self::TooManyLinks { .. } | Self::ParentIsReply { .. } => {
-                Code::BadUserInput
-            }
+            Self::Input(_)
+            | Self::OperationTime
+            | Self::TooManyLinks { .. }
+            | Self::ParentIsReply { .. } => Code::BadUserInput,
             Self::TooManyComments(_) | Self::RepeatedComment(_) => Code::TooManyComments,
             Self::Access(error) => error.code(),
             Self::PostNotFound(_) | Self::CommentNotFound(_) | Self::ParentNotFound(_) => {

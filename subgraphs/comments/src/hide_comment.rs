@@ -5,7 +5,7 @@ use subgraph::moderation_acts::REASON;
 use subgraph::{Blocks, Moderator, Viewer, Written};
 
 use crate::comment::{Comment, CommentId};
-use crate::{Error, Store};
+use crate::{Error, NewestComments, Store};
 
 /// The comment to hide.
 #[derive(InputObject)]
@@ -22,7 +22,8 @@ pub struct HideCommentPayload {
     /// The comment, which moderators alone see now.
     comment: Comment,
     /// Opaque: the time of the change on the database's clock. Pass it as `operationTime` to `post`
-    /// or `posts`: their response then shows the change in `commentCount` and `latestComments`.
+    /// or `posts`: their response then shows the change in `commentCount` and `latestComments`. A post's `comments` take
+    /// it, too.
     operation_time: String,
 }
 
@@ -50,8 +51,11 @@ impl HideComment {
             .data_unchecked::<Store>()
             .hide_comment(input.id, by, reason)
             .await?;
+        let comment = comment.ok_or(Error::CommentNotFound(input.id))?;
+        ctx.data_unchecked::<NewestComments>()
+            .wrote(Some(comment.post_id), &operation_time);
         Ok(HideCommentPayload {
-            comment: comment.ok_or(Error::CommentNotFound(input.id))?,
+            comment,
             operation_time,
         })
     }

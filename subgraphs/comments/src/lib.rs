@@ -13,6 +13,7 @@
 //! | `fair_use` | how much one writer may write |
 //! | `loaders` | look-ups of many comments, pages or counts in one query |
 //! | [`feed`] | the live comments |
+//! | [`newest_comments`] | the first page of posts' comments, kept in memory |
 //! | [`known_posts`], [`deleted_posts`] | which posts exist; the comments of those that no longer do |
 //! | [`error`], [`config`] | the error codes, the settings |
 //!
@@ -38,6 +39,7 @@ mod loaders;
 mod moderation;
 mod moderation_change;
 pub mod moderation_feed;
+pub mod newest_comments;
 mod post;
 mod reaction;
 mod replies_index;
@@ -72,6 +74,7 @@ pub use holding::HoldComments;
 pub use known_posts::KnownPosts;
 pub use moderation::ModerationEntry;
 pub use moderation_feed::ModerationFeed;
+pub use newest_comments::{NewestComments, NewestPages};
 pub use post::{Post, PostId};
 pub use store::Store;
 
@@ -114,11 +117,13 @@ pub async fn run(
     let hub_metrics = metrics.with_registry(HubMetrics::register);
     let unreadables = hub_metrics.unreadables().clone();
     let comments = Source::new(streams.clone(), database.clone(), "comments");
-    let hub = Hub::start(
+    let pages = NewestPages::new(config.newest_comments_bytes_max, metrics);
+    let hub = Hub::start_with(
         comments.clone(),
         reference::topic_field("postId"),
         HubSettings::from(&config.feed),
         hub_metrics,
+        pages.follower(),
     )
     .await
     .context("cannot follow the comments")?;
@@ -149,6 +154,7 @@ pub async fn run(
     collections::keep(&subgraph, names, comments, enable_pre_images, indexes).await;
 
     let schema = schema::build(schema::Parts {
+        newest: NewestComments::new(pages, hub.clone(), store.clone()),
         feed: Feed::new(hub, known.clone(), store.clone()),
         moderation_feed: ModerationFeed::new(queue, store.clone()),
         blocks: Blocks::new(&calls),

@@ -1,6 +1,7 @@
 //! Data loaders: resolvers that run at the same time share one query.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_graphql::dataloader::{DataLoader, Loader};
@@ -12,7 +13,7 @@ use crate::store::{CommentList, Parent, PersonOnComment};
 use crate::{Error, Store};
 
 /// How long a look-up waits for others to join its batch.
-const BATCH_WINDOW: Duration = Duration::from_micros(100);
+pub const BATCH_WINDOW: Duration = Duration::from_micros(100);
 
 /// Loads comments by id.
 pub struct CommentLoader(Store);
@@ -55,13 +56,13 @@ impl CommentPageLoader {
 }
 
 impl Loader<CommentsOf> for CommentPageLoader {
-    type Value = Page<Comment>;
+    type Value = Page<Arc<Comment>>;
     type Error = Error;
 
     async fn load(
         &self,
         pages: &[CommentsOf],
-    ) -> Result<HashMap<CommentsOf, Page<Comment>>, Error> {
+    ) -> Result<HashMap<CommentsOf, Page<Arc<Comment>>>, Error> {
         // The posts of one list of posts ask with the same arguments, and so do the comments of one list of comments:
         // one query serves them all.
         let mut lists_by_request: HashMap<PageRequest, Vec<CommentList>> = HashMap::new();
@@ -73,7 +74,9 @@ impl Loader<CommentsOf> for CommentPageLoader {
         for (request, lists) in lists_by_request {
             let found = self.0.comments_of_lists(&lists, &request).await?;
             let found = found.into_iter();
-            loaded.extend(found.map(|(list, page)| (CommentsOf { list, request }, page)));
+            loaded.extend(
+                found.map(|(list, page)| (CommentsOf { list, request }, page.map(Arc::new))),
+            );
         }
         Ok(loaded)
     }

@@ -1,12 +1,16 @@
 //! A post, as the comments subgraph knows it: an id with comments.
 
+use std::sync::Arc;
+
 use async_graphql::dataloader::DataLoader;
 use async_graphql::{ComplexObject, Context, Enum, SimpleObject};
+use changefeed::OperationTime;
 use subgraph::list_size::{PAGE, list_size, names};
 use subgraph::{Connection, Id, InputError, Order, PageArguments};
 
 use crate::comment::{COMMENTS_LIST, Comment, MOST_REPLIED_LIST};
 use crate::loaders::{CommentPageLoader, CommentsOf};
+use crate::newest_comments::NewestComments;
 use crate::store::CommentList;
 use crate::{Error, Feed, Store};
 
@@ -42,8 +46,8 @@ impl Post {
     /// The cursor of the latest change of the post's comments. Request it together with `comments`
     /// and pass it as `after` to `commentChanges`: no change between the two is missed.
     async fn comment_changes_cursor(&self, ctx: &Context<'_>) -> Result<String, Error> {
-        // It must not be newer than the list beside it. It is not: the loader of `comments` waits
-        // for its batch before it reads, and this waits for nothing.
+        // It must not be newer than the list beside it. It is not: `comments` gives way before it reads, and this waits
+        // for nothing.
         ctx.data_unchecked::<Feed>().cursor_now(self.id).await
     }
 
@@ -74,10 +78,17 @@ impl Post {
             desc = "End before the texts have more bytes of UTF-8 than this together. One comment is there in any case."
         )]
         text_bytes_max: Option<i32>,
-    ) -> Result<Connection<Comment>, Error> {
+        #[graphql(
+            desc = "The `operationTime` that a comment's mutation returned: the list has that change in any case. \
+                    Without it, another instance of this service may show the change some milliseconds later than the mutation returned."
+        )]
+        operation_time: Option<String>,
+    ) -> Result<Connection<Arc<Comment>>, Error> {
         let text_bytes_max = text_bytes_max.map(checked_text_bytes).transpose()?;
         let text_bytes_max = text_bytes_max.unwrap_or(usize::MAX);
-        let bytes_of = |comment: &Comment| comment.text.len();
+        let bytes_of = |comment: &Arc<Comment>| comment.text.len();
+        let seen = operation_time.map(|time| time.parse::<OperationTime>());
+        let seen = seen.transpose().map_err(|_| Error::OperationTime)?;
         let arguments = PageArguments {
             first,
             after,
@@ -93,19 +104,28 @@ impl Post {
                 tokio::task::yield_now().await;
                 let store = ctx.data_unchecked::<Store>();
                 let page = store.most_replied(self.id, request).await?;
+                let page = page.map(|(position, comment)| (position, Arc::new(comment)));
                 let page = page.within(&request, text_bytes_max, |(_, comment)| bytes_of(comment));
                 return Ok(Connection::positioned(&request, page));
             }
         };
         let request = arguments.check(COMMENTS_LIST, order)?;
-        let list = CommentList::Post(self.id);
-        let page = ctx
-            .data_unchecked::<DataLoader<CommentPageLoader>>()
-            .load_one(CommentsOf { list, request })
-            .await?
-            .unwrap_or_default()
-            .within(&request, text_bytes_max, bytes_of);
-        Ok(Connection::new(&request, page, Comment::position))
+        // Before it looks, for the same reason.
+        tokio::task::yield_now().await;
+        let newest = ctx.data_unchecked::<NewestComments>();
+        let page = match newest.page(self.id, &request, seen).await? {
+            Some(page) => page,
+            None => {
+                let list = CommentList::Post(self.id);
+                let pages = ctx.data_unchecked::<DataLoader<CommentPageLoader>>();
+                let page = pages.load_one(CommentsOf { list, request }).await?;
+                page.unwrap_or_default()
+            }
+        };
+        let page = page.within(&request, text_bytes_max, bytes_of);
+        Ok(Connection::new(&request, page, |comment| {
+            comment.position()
+        }))
     }
 }
 

@@ -5,7 +5,7 @@ use subgraph::moderation_acts::REASON;
 use subgraph::{Blocks, DateTime, Moderator, Viewer, Written};
 
 use crate::comment::{Comment, CommentId};
-use crate::{Error, Store};
+use crate::{Error, NewestComments, Store};
 
 /// The comment to show.
 #[derive(InputObject)]
@@ -25,7 +25,8 @@ pub struct RestoreCommentPayload {
     /// The comment, which everybody sees now.
     comment: Comment,
     /// Opaque: the time of the change on the database's clock. Pass it as `operationTime` to `post`
-    /// or `posts`: their response then shows the change in `commentCount` and `latestComments`.
+    /// or `posts`: their response then shows the change in `commentCount` and `latestComments`. A post's `comments` take
+    /// it, too.
     operation_time: String,
 }
 
@@ -54,8 +55,11 @@ impl RestoreComment {
             .data_unchecked::<Store>()
             .restore_comment(input.id, by, reason, input.if_updated_at)
             .await?;
+        let comment = comment.ok_or(Error::CommentNotFound(input.id))?;
+        ctx.data_unchecked::<NewestComments>()
+            .wrote(Some(comment.post_id), &operation_time);
         Ok(RestoreCommentPayload {
-            comment: comment.ok_or(Error::CommentNotFound(input.id))?,
+            comment,
             operation_time,
         })
     }

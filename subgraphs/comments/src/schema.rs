@@ -22,6 +22,7 @@ use crate::loaders::{
 };
 use crate::moderation::{ModerationEntry, ModerationList, REASONS_COST};
 use crate::moderation_change::ModerationChange;
+use crate::newest_comments::NewestComments;
 use crate::post::{Post, PostId};
 use crate::reaction::COUNTS_COST;
 use crate::report_comment::ReportComment;
@@ -52,6 +53,8 @@ pub struct Parts {
     pub store: Store,
     /// The posts known to exist.
     pub known: KnownPosts,
+    /// The newest comments of posts, from memory.
+    pub newest: NewestComments,
     /// The live comments.
     pub feed: Feed,
     /// The moderators' live queue.
@@ -74,6 +77,7 @@ pub fn build(parts: Parts) -> Schema {
         .data(BlockLoader::new(parts.blocks.clone()))
         .data(parts.store)
         .data(parts.known)
+        .data(parts.newest)
         .data(parts.feed)
         .data(parts.moderation_feed)
         .data(parts.blocks)

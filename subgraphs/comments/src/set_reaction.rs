@@ -1,12 +1,12 @@
 //! The mutation `setReaction`: what the viewer feels about a comment.
 
 use async_graphql::{Context, InputObject, Object, SimpleObject};
-use subgraph::{AccessError, Blocks, Viewer};
+use subgraph::{AccessError, Blocks, Viewer, Written};
 
 use crate::comment::{Comment, CommentId};
 use crate::reaction::Reaction;
 use crate::store::PersonOnComment;
-use crate::{Error, Store};
+use crate::{Error, NewestComments, Store};
 
 /// The comment, and your reaction to it.
 #[derive(InputObject)]
@@ -48,8 +48,13 @@ impl SetReaction {
             comment: input.comment_id,
             person,
         };
-        let comment = store.set_reaction(of, input.reaction).await?;
+        let Written {
+            value: comment,
+            operation_time,
+        } = store.set_reaction(of, input.reaction).await?;
         let comment = comment.ok_or(Error::CommentNotFound(input.comment_id))?;
+        ctx.data_unchecked::<NewestComments>()
+            .wrote(Some(comment.post_id), &operation_time);
         Ok(SetReactionPayload { comment })
     }
 }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | this one | look-ups, and new comments without a key |
 //! | `comment_lists`, `most_replied`, `replies` | lists of comments, their order by replies, and what is asked about replies |
+//! | `newest` | the newest comments of posts, from a snapshot |
 //! | `reactions` | reactions |
 //! | `comment_keys`, `keyed_requests`, `keyed_inserts`, `idempotency` | new comments with an idempotency key |
 //! | `changes` | edits and deletions |
@@ -25,6 +26,7 @@ mod moderated;
 mod moderation_acts;
 mod moderation_queue;
 mod most_replied;
+mod newest;
 mod reactions;
 mod replies;
 mod verdicts;
@@ -50,6 +52,7 @@ use crate::post::PostId;
 pub use changes::{Delete, Edit};
 pub use comment_keys::KEPT_FOR;
 pub use comment_lists::CommentList;
+pub(crate) use comment_lists::LISTS_IN_A_QUERY_MAX;
 pub use deletion_marks::{DeletedPost, MarksPage};
 pub use idempotency::Idempotency;
 pub use moderation_queue::Report;
@@ -73,7 +76,7 @@ pub const COLLECTIONS: [&str; 9] = [
 /// The collection of the comments in moderation.
 pub const MODERATED_COMMENTS: &str = "moderatedComments";
 /// Calls that one look-up of many things makes at the same time.
-const CALLS_AT_ONCE: usize = 4;
+pub(crate) const CALLS_AT_ONCE: usize = 4;
 
 /// The subgraph's access to MongoDB. Clones share the connections.
 #[derive(Clone)]

@@ -6,7 +6,7 @@ use subgraph::{Blocks, DateTime, Viewer, Written};
 
 use crate::comment::{Comment, CommentId, TEXT};
 use crate::store::Edit;
-use crate::{Error, FairUse, HoldComments, Store};
+use crate::{Error, FairUse, HoldComments, NewestComments, Store};
 
 /// The comment to change, and its new text.
 #[derive(InputObject)]
@@ -31,7 +31,8 @@ pub struct UpdateCommentPayload {
     /// The comment after the change.
     comment: Comment,
     /// Opaque: the time of the change on the database's clock. Pass it as `operationTime` to `post`
-    /// or `posts`: their response then shows the change in `commentCount` and `latestComments`.
+    /// or `posts`: their response then shows the change in `commentCount` and `latestComments`. A post's `comments` take
+    /// it, too.
     operation_time: String,
 }
 
@@ -76,8 +77,11 @@ impl UpdateComment {
             value: comment,
             operation_time,
         } = store.update_comment(edit).await?;
+        let comment = comment.ok_or(Error::CommentNotFound(input.id))?;
+        ctx.data_unchecked::<NewestComments>()
+            .wrote(Some(comment.post_id), &operation_time);
         Ok(UpdateCommentPayload {
-            comment: comment.ok_or(Error::CommentNotFound(input.id))?,
+            comment,
             operation_time,
         })
     }

@@ -124,7 +124,7 @@ impl Leader<'_> {
                 self.publish();
                 Ok(None)
             }
-            Some(Signal::Event(_)) | None => Ok(None),
+            Some(Signal::Event(_) | Signal::Level) | None => Ok(None),
         }
     }
 

@@ -96,6 +96,7 @@ pub(crate) async fn gather(
                 bytes += event.document.as_bytes().len();
                 batch.events.push(event);
             }
+            Signal::Level => {}
             end @ (Signal::Idle(_) | Signal::Lost(_)) => {
                 batch.end = Some(end);
                 break;

@@ -196,6 +196,7 @@ impl<'m> Leader<'m> {
             await_time: stream::AWAIT_TIME,
             restarts: self.instance.metrics.stream_restarts.clone(),
             pace: Pace::Live,
+            tells_level: false,
         };
         let mut intake = Intake::new(stream::read(&self.instance.source, start, options));
         loop {

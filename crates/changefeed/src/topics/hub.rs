@@ -9,7 +9,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::change::ChangeEvent;
-use crate::position::{Position, first_after};
+use crate::position::{Position, first_after, last_before};
 use crate::server_clock::ServerClock;
 use crate::stream::{self, Content, LossPause, Pace, RawEvent, Signal, Start};
 use crate::{
@@ -19,6 +19,7 @@ use crate::{
 
 use super::catch_up::CatchUps;
 use super::cursor::Codec;
+use super::follower::{Follower, Seen, SeenChange};
 use super::level::Level;
 use super::look_back::{Waiting, look_back};
 use super::ring::lock;
@@ -33,6 +34,10 @@ const RESTART_PAUSE: Duration = Duration::from_millis(500);
 const LAG_INTERVAL: Duration = Duration::from_millis(250);
 /// A stream that gives no sign of life for this long is interrupted: it gives several a second.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
+/// A place of the stream that is not older than this is the present. A place tells whole seconds.
+const RECENT_MAX: Duration = Duration::from_secs(1);
+/// After a change that is not older than this, the stream is level: it usually comes within milliseconds.
+const CHANGE_AGE_MAX: Duration = Duration::from_millis(100);
 /// How often the server is asked for its time.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(10);
 /// A cursor that is this far ahead of the present is not from the future. The parts of a cluster hear of its time at
@@ -58,6 +63,8 @@ pub(crate) struct Shared<T> {
     pub settings: HubSettings,
     pub metrics: HubMetrics,
     pub catch_ups: CatchUps<T>,
+    /// Who keeps something up to date by the stream.
+    follower: Option<Arc<dyn Follower<T>>>,
     /// When the hub was level with its source.
     level: Level,
     /// Changes up to this time were over when the hub started.
@@ -85,6 +92,20 @@ impl<T: FromDocument> Hub<T> {
         settings: HubSettings,
         metrics: HubMetrics,
     ) -> Result<Self, Error> {
+        Self::start_with(source, topic_field, settings, metrics, None).await
+    }
+
+    /// [`Hub::start`], with somebody who follows the whole stream.
+    ///
+    /// # Errors
+    /// Those of [`Hub::start`].
+    pub async fn start_with(
+        source: Source,
+        topic_field: impl Into<TopicField>,
+        settings: HubSettings,
+        metrics: HubMetrics,
+        follower: Option<Arc<dyn Follower<T>>>,
+    ) -> Result<Self, Error> {
         source.enable_images().await?;
         let codec = Codec::load(&source).await?;
         let clock = ServerClock::read(source.database()).await?;
@@ -105,6 +126,7 @@ impl<T: FromDocument> Hub<T> {
             catch_ups: CatchUps::new(settings.catch_up_readers_max, metrics.clone()),
             settings,
             metrics,
+            follower,
             started,
             heard: Mutex::new(Instant::now()),
             answers: watch::Sender::new(true),
@@ -237,6 +259,21 @@ impl<T: FromDocument> Hub<T> {
         lock(&self.shared.heard).elapsed()
     }
 
+    /// How long ago the hub had shown everything that had happened by then: what it has shown may lack changes of this
+    /// last period. By the times of changes, and while there are none, by when the stream last said so.
+    ///
+    /// A server that is cut off from the others does not know what happened, and says that there is nothing:
+    /// [`Hub::head_age`] shows that.
+    pub fn behind(&self) -> Duration {
+        self.shared.level.behind().max(self.silent_for())
+    }
+
+    /// How long ago the place was that the stream has reached, in whole seconds. Where nobody writes, a primary moves
+    /// the cluster's time on every ten seconds, so up to 20 seconds are usual.
+    pub fn head_age(&self) -> Duration {
+        self.shared.level.since(self.shared.rings.head_time())
+    }
+
     /// Whether changes reach the hub: false while its stream is silent, as when the database is away. What happens
     /// meanwhile follows.
     pub fn answers(&self) -> watch::Receiver<bool> {
@@ -273,6 +310,12 @@ impl<T> Clone for Hub<T> {
 }
 
 impl<T> Shared<T> {
+    fn follower_sees(&self, seen: Seen<'_, T>) {
+        if let Some(follower) = &self.follower {
+            follower.see(seen);
+        }
+    }
+
     /// What streams show: of documents too large to be sent, their topic.
     pub fn content(&self) -> Content {
         let mut kept = self.source.kept().to_vec();
@@ -296,7 +339,11 @@ impl<T> Shared<T> {
 /// Follows the source until the hub is stopped.
 async fn follow<T: FromDocument>(shared: Arc<Shared<T>>, start: Timestamp) {
     let (mut start, mut losses) = (start, LossPause::new());
-    while let Some(end) = follow_from(&shared, start).await {
+    loop {
+        shared.follower_sees(Seen::Began(last_before(start)));
+        let end = follow_from(&shared, start).await;
+        shared.follower_sees(Seen::Ended);
+        let Some(end) = end else { break };
         // A collection that was dropped in the past that the hub reads at its start has been made again
         // since. Those who subscribed to what happens from now on have lost nothing. What was prepared of
         // the collection before the hub started may be gone with it.
@@ -328,7 +375,13 @@ async fn follow<T: FromDocument>(shared: Arc<Shared<T>>, start: Timestamp) {
 
 /// Follows one stream; returns why it cannot go on, `None` when the hub shall stop.
 async fn follow_from<T: FromDocument>(shared: &Shared<T>, start: Timestamp) -> Option<StreamEnd> {
-    let subscribers = shared.metrics.subscribers.clone();
+    let (subscribers, follower) = (shared.metrics.subscribers.clone(), shared.follower.clone());
+    let is_heard = move || {
+        subscribers.get() > 0
+            || follower
+                .as_ref()
+                .is_some_and(|follower| follower.is_in_use())
+    };
     let options = stream::Options {
         content: shared.content(),
         pipeline: Vec::new(),
@@ -337,9 +390,14 @@ async fn follow_from<T: FromDocument>(shared: &Shared<T>, start: Timestamp) -> O
         answer_count_max: stream::ANSWER_COUNT_MAX,
         await_time: stream::AWAIT_TIME,
         restarts: shared.metrics.stream_restarts.clone(),
-        pace: Pace::LiveWhileHeard(Arc::new(move || subscribers.get() > 0)),
+        pace: Pace::LiveWhileHeard(Arc::new(is_heard)),
+        tells_level: true,
     };
     let mut signals = stream::read(&shared.source, Start::At(start), options);
+    // Where the stream was after the answer before.
+    let mut last_head = None;
+    // When the last change of this answer happened.
+    let mut last_change = None;
     loop {
         let signal = tokio::select! {
             signal = signals.recv() => signal,
@@ -348,13 +406,29 @@ async fn follow_from<T: FromDocument>(shared: &Shared<T>, start: Timestamp) -> O
         match signal {
             Some(Signal::Event(event)) => {
                 *lock(&shared.heard) = Instant::now();
+                last_change = event.document.get_datetime("wallTime").ok();
                 if let Some(end) = pass(shared, &event) {
                     return Some(end);
                 }
             }
+            Some(Signal::Level) => {
+                let head = shared.rings.head_time();
+                shared.follower_sees(Seen::Reached(head));
+                let is_level = match last_change.take() {
+                    // An answer may have a part of what there is, above all after a fault.
+                    Some(change) => shared.level.age(change) <= CHANGE_AGE_MAX,
+                    // The server answers that there is nothing also where it has only not come further in its time.
+                    None => shared.level.since(head) <= RECENT_MAX || last_head == Some(head),
+                };
+                if is_level {
+                    shared.follower_sees(Seen::Level);
+                }
+                last_head = Some(head);
+            }
             Some(Signal::Idle(token)) => {
                 *lock(&shared.heard) = Instant::now();
                 if let Some(position) = Position::of(&token) {
+                    shared.follower_sees(Seen::Reached(position.time));
                     shared.rings.reach(&token, &position);
                 }
                 shared.level.reach_now();
@@ -410,7 +484,14 @@ fn pass<T: FromDocument>(shared: &Shared<T>, event: &RawEvent) -> Option<StreamE
                         .into(),
                 );
             };
-            match topics_of(&change, &shared.topic_field) {
+            let topics = topics_of(&change, &shared.topic_field);
+            let known = match &topics {
+                Topics::These(topics) => Some(&topics[..]),
+                Topics::Unknown => None,
+            };
+            let seen = SeenChange::new(&change, known, &shared.metrics.unreadables);
+            shared.follower_sees(Seen::Change(seen));
+            match topics {
                 Topics::These(topics) => {
                     shared
                         .rings

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use bson::DateTime;
+use bson::{DateTime, Timestamp};
 
 use crate::server_clock::ServerClock;
 
@@ -30,6 +30,17 @@ impl Level {
     pub fn reach(&self, time: DateTime) {
         self.at
             .fetch_max(time.timestamp_millis(), Ordering::Relaxed);
+    }
+
+    /// How long ago a time of the cluster's was, in whole seconds.
+    pub fn since(&self, time: Timestamp) -> Duration {
+        let second = DateTime::from_millis(i64::from(time.time) * 1_000);
+        Duration::from_secs(self.clock.since(second).as_secs())
+    }
+
+    /// How long ago a time of the server's was.
+    pub fn age(&self, time: DateTime) -> Duration {
+        self.clock.since(time)
     }
 
     /// How long ago the last such time was.

@@ -113,6 +113,7 @@ async fn look<T: FromDocument>(shared: &Shared<T>, from: Timestamp, end: Timesta
         await_time: AWAIT_TIME,
         restarts: shared.metrics.stream_restarts.clone(),
         pace: Pace::Live,
+        tells_level: false,
     };
     let topics_max = shared.settings.remembered_topics_max;
     let mut past = Floors::new(Position::before(from), topics_max);
@@ -129,6 +130,7 @@ async fn look<T: FromDocument>(shared: &Shared<T>, from: Timestamp, end: Timesta
                 Noted::Gone(Some(time)) => return Looked::GoneAt(time),
                 Noted::Gone(None) => return Looked::Failed,
             },
+            Some(Signal::Level) => {}
             Some(Signal::Idle(token)) => {
                 if Position::of(&token).is_some_and(|place| place.time >= end) {
                     return Looked::Done(past);

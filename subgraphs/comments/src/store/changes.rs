@@ -18,6 +18,7 @@ use super::reactions::without_reactions;
 use super::{Collections, Store, readable_comment};
 use crate::Error;
 use crate::comment::{Comment, CommentId, CommentStatus};
+use crate::post::PostId;
 
 impl Store {
     /// Makes an edit and returns the changed comment; none if it does not exist.
@@ -52,19 +53,19 @@ impl Store {
         look.await
     }
 
-    /// Deletes a comment and returns whether it existed.
+    /// Deletes a comment and returns the post that it was about; none if it did not exist.
     ///
     /// # Errors
     /// [`Error::Access`] when the viewer may not delete it.
-    pub async fn delete_comment(&self, delete: Delete) -> Result<Written<bool>, Error> {
+    pub async fn delete_comment(&self, delete: Delete) -> Result<Written<Option<PostId>>, Error> {
         let one_write = self.calls.run(|collections| async move {
             let mut session = collections.session().await?;
-            let is_deleted = collections.delete_visible(&delete, &mut session).await?;
-            Ok::<_, Error>((delete, session, is_deleted))
+            let deleted = collections.delete_visible(&delete, &mut session).await?;
+            Ok::<_, Error>((delete, session, deleted))
         });
         match one_write.await? {
-            (_, session, true) => Ok(Written::in_session(true, &session)),
-            (delete, session, false) => self.calls.in_transaction_of(Some(session), delete).await,
+            (_, session, Some(post)) => Ok(Written::in_session(Some(post), &session)),
+            (delete, session, None) => self.calls.in_transaction_of(Some(session), delete).await,
         }
     }
 }
@@ -120,28 +121,29 @@ impl Collections {
         Ok(comment.and_then(|comment| readable::one(&comment, &self.unreadables)))
     }
 
-    /// One write, and one more for its reports; false if there is no visible comment that the viewer may delete without
+    /// One write, and one more for its reports; none if there is no visible comment that the viewer may delete without
     /// moderating, or people have reacted to it: then the reactions have to go at the same moment.
     async fn delete_visible(
         &self,
         delete: &Delete,
         session: &mut ClientSession,
-    ) -> mongodb::error::Result<bool> {
+    ) -> mongodb::error::Result<Option<PostId>> {
         let id = delete.id;
         let mut filter = readable_comment(id);
         delete.viewer.limit_to_unmoderated(&mut filter);
         without_reactions(&mut filter);
         let delete = self.comments.find_one_and_delete(filter);
-        let delete = delete.collation(exact()).projection(doc! { "_id": 1 });
-        let delete = delete.max_time(WRITE_TIME_MAX).session(&mut *session);
-        if delete.send().await?.is_none() {
-            return Ok(false);
-        }
+        let delete = delete.collation(exact()).max_time(WRITE_TIME_MAX);
+        let Some(deleted) = delete.session(&mut *session).send().await? else {
+            return Ok(None);
+        };
         // The comment is gone, whatever becomes of its reports: moderators never see them without it.
         if let Err(error) = self.remove_entry(id, session).await {
             tracing::warn!(error = %WithCauses(&error), comment.id = %id, "the reports of a deleted comment could not be deleted: the queue leaves them out");
         }
-        Ok(true)
+        // The filter finds none that cannot be read.
+        let deleted = readable::one::<Comment>(&deleted, &self.unreadables);
+        Ok(deleted.map(|comment| comment.post_id))
     }
 
     /// Leaves a line if the viewer changes the comment as a moderator.
@@ -239,23 +241,23 @@ impl Attempt<Collections> for Edit {
 }
 
 impl Attempt<Collections> for Delete {
-    type Output = bool;
+    type Output = Option<PostId>;
 
     async fn attempt(
         &self,
         collections: &Collections,
         session: &mut ClientSession,
-    ) -> Result<bool, Error> {
+    ) -> Result<Option<PostId>, Error> {
         // Others must not be in the way of an author by deletions that are refused.
         let located = match self.viewer.is_moderator() {
             true => collections.take(self.id, session).await?,
             false => collections.locate(self.id, session).await?,
         };
         let Some(comment) = located.comment() else {
-            return Ok(false);
+            return Ok(None);
         };
         if !comment.is_known_to(&self.viewer) {
-            return Ok(false);
+            return Ok(None);
         }
         comment.require_deletable(&self.viewer)?;
         if comment.status == CommentStatus::Visible {
@@ -269,6 +271,6 @@ impl Attempt<Collections> for Delete {
         let act = ("DELETE", self.reason.as_deref());
         let line = collections.leave_line_about(comment, act, &self.viewer, session);
         line.await?;
-        Ok(true)
+        Ok(Some(comment.post_id))
     }
 }

@@ -16,7 +16,7 @@ use crate::comment::Comment;
 use crate::post::PostId;
 
 /// Lists of which one query reads a page: each is a branch of it.
-const LISTS_IN_A_QUERY_MAX: usize = 100;
+pub(crate) const LISTS_IN_A_QUERY_MAX: usize = 100;
 
 /// A list of comments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

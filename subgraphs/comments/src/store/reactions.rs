@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use subgraph::readable::{Kind, Shape};
 use subgraph::transaction::Attempt;
 use subgraph::turns::{KeyedTurn, KeyedTurns, TurnLimits};
-use subgraph::{DateTime, Overloaded, readable};
+use subgraph::{DateTime, Overloaded, Written, readable};
 
 use super::{Collections, Store, readable_comment};
 use crate::Error;
@@ -57,13 +57,13 @@ impl Store {
         &self,
         of: PersonOnComment,
         reaction: Option<Reaction>,
-    ) -> Result<Option<Comment>, Error> {
+    ) -> Result<Written<Option<Comment>>, Error> {
         let act = SetReaction {
             of,
             reaction,
             turns: self.reactions.clone(),
         };
-        Ok(self.calls.in_transaction(act).await?.value)
+        self.calls.in_transaction(act).await
     }
 
     /// What each of the persons chose; those who chose nothing are left out.

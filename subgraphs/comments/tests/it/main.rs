@@ -19,6 +19,7 @@ mod moderation_live;
 mod moderation_queue;
 mod moderators;
 mod mutations;
+mod newest_comments;
 mod odd_entries;
 mod older_documents;
 mod owners;

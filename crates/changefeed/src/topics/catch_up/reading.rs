@@ -112,6 +112,7 @@ impl<T: FromDocument> Reading<T> {
             await_time: AWAIT_TIME,
             restarts: metrics.stream_restarts.clone(),
             pace: Pace::Live,
+            tells_level: false,
         };
         // From the time on, not after the token: the pipeline is not that of the hub's stream, and
         // a token only resumes the pipeline that gave it.
@@ -155,6 +156,7 @@ impl<T: FromDocument> Reading<T> {
                         return;
                     }
                 }
+                Some(Signal::Level) => {}
                 Some(Signal::Idle(token)) => {
                     if let Some(place) = Position::of(&token).filter(|at| *at > self.passed) {
                         self.passed = place;
