@@ -18,6 +18,8 @@ pub enum Page {
     Post {
         id: String,
         after: Option<String>,
+        /// All of its text, whatever it weighs: somebody reads on.
+        is_whole: bool,
     },
     /// `index.html` as it is: views that only a reader with JavaScript can use.
     Plain,
@@ -59,7 +61,11 @@ pub fn asked(uri: &Uri) -> Asked {
         "/sitemap.xml" => Page::Sitemap,
         path => match path.strip_prefix("/posts/").map(below_posts) {
             Some(Some((id, true))) => Page::CommentsFeed { id },
-            Some(Some((id, false))) => part(query, |after| Page::Post { id, after }),
+            Some(Some((id, false))) => part(query, |after| Page::Post {
+                id,
+                after,
+                is_whole: parameter(query, "whole").is_some(),
+            }),
             _ => Page::Nowhere,
         },
     };
@@ -132,8 +138,11 @@ mod tests {
 
     fn post(after: Option<&str>) -> Page {
         let after = after.map(str::to_owned);
-        let id = ID.to_owned();
-        Page::Post { id, after }
+        Page::Post {
+            id: ID.to_owned(),
+            after,
+            is_whole: false,
+        }
     }
 
     #[test]
@@ -157,6 +166,14 @@ mod tests {
             ("/posts/0123456789ABCDEF01234567", post(None)),
             ("/posts/0123456789abcdef01234567/", post(None)),
             ("/posts/0123456789abcdef01234567?after=c", post(Some("c"))),
+            (
+                "/posts/0123456789abcdef01234567?whole",
+                Page::Post {
+                    id: ID.to_owned(),
+                    after: None,
+                    is_whole: true,
+                },
+            ),
             (
                 "/posts/0123456789abcdef01234567/feed.atom",
                 Page::CommentsFeed { id: ID.to_owned() },

@@ -21,8 +21,6 @@ const QUERIES: &str = include_str!("queries.graphql");
 
 /// Posts of a page, and comments: as many as the live page shows (`web/src/live/graph/pageSizes.ts`).
 const PAGE: u32 = 20;
-/// The texts of a page's comments end before they have more bytes than this.
-const COMMENT_BYTES: u32 = 16 * 1024;
 /// Entries of a feed.
 const FEED: u32 = 30;
 /// The most posts that the graph gives at once.
@@ -44,6 +42,17 @@ const BUSY_CODES: [&str; 6] = [
 ];
 /// An argument is wrong: a cursor, as ids are checked before.
 const BAD_INPUT: &str = "BAD_USER_INPUT";
+
+/// How much of each part of a page is shown at once, in bytes of the graph's texts.
+#[derive(Clone, Copy, Debug)]
+pub struct Share {
+    /// The list of posts ends before it has more.
+    pub list: u32,
+    /// The post's text is cut where it has more.
+    pub text: Option<u32>,
+    /// The list of comments ends before it has more.
+    pub comments: u32,
+}
 
 /// The gateway's GraphQL endpoint.
 #[derive(Clone, Debug)]
@@ -132,7 +141,10 @@ pub struct Post {
     pub id: String,
     pub title: String,
     pub excerpt: String,
+    /// Perhaps its beginning alone.
     pub content: String,
+    #[serde(default)]
+    pub content_bytes: usize,
     pub author: String,
     pub created_at: Moment,
     pub updated_at: Moment,
@@ -209,6 +221,13 @@ impl From<String> for Moment {
     }
 }
 
+impl Post {
+    /// Whether there is more of its text.
+    pub fn is_cut(&self) -> bool {
+        self.content.len() < self.content_bytes
+    }
+}
+
 impl<Node> Connection<Node> {
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
         self.edges.iter().map(|edge| &edge.node)
@@ -243,9 +262,12 @@ impl Graph {
         &self,
         id: Option<&str>,
         after: Option<&str>,
+        share: Share,
     ) -> Result<Answer<Start>, Unanswered> {
         let shown = json!({
             "posts": PAGE,
+            "listBytes": share.list,
+            "textBytes": share.text,
             "after": after,
             "id": id.unwrap_or_default(),
             "showsChosen": id.is_some(),
@@ -259,10 +281,11 @@ impl Graph {
         &self,
         id: &str,
         after: Option<&str>,
+        share: Share,
     ) -> Result<Answer<Comments>, Unanswered> {
         let shown = json!({
             "comments": PAGE,
-            "commentBytes": COMMENT_BYTES,
+            "commentBytes": share.comments,
             "after": after,
             "id": id,
             "showsChosen": true,

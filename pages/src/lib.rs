@@ -13,7 +13,7 @@
 //! | [`kept`] | rendered pages that are kept for some seconds; one rendering for equal requests; the limits |
 //! | [`render`] | from an address to a rendered page |
 //! | [`graph`] | the questions to the graph, and the answers; `queries.graphql` and the live page's `start.graphql` |
-//! | `prose` | the links and the Markdown of readers' texts |
+//! | `prose` | the links and the Markdown of readers' texts, which `markdown` parses |
 //! | [`view`], `head` | HTML templates: the body, and what search engines and link previews read |
 //! | `template` | the built `index.html`, in which the HTML is put |
 //! | [`feed`], [`sitemap`] | XML |

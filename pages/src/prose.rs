@@ -1,29 +1,15 @@
 //! Texts that readers wrote, with their links and Markdown: the same elements that the live page makes of them
 //! (`web/src/live/prose`), so that nothing moves when it takes over. `web/tests/prose.json` has texts that both draw.
 //!
-//! Of CommonMark it knows paragraphs, emphasis, code, quotes, lists and links, and it links bare addresses. Everything
-//! else stays as it was typed: HTML, entities, tables, rules, reference links, and code that is marked by its
-//! indentation alone. An image becomes a link to it, and a heading a line in bold. Each text becomes nodes, which the
-//! template library escapes; no text becomes HTML.
-//!
-//! | file | has |
-//! |---|---|
-//! | `blocks` | the lines of a text: paragraphs, quotes, lists, code |
-//! | `phrases` | what stands within lines: emphasis, code, links |
-//! | `address` | bare addresses, and those that a link may lead to |
+//! [`markdown`] parses them. An image becomes a link to it, and a heading a line in bold. Each text becomes nodes, which
+//! the template library escapes; no text becomes HTML.
 
-mod address;
-mod blocks;
-mod phrases;
-
+use markdown::blocks::{self, Block, Item};
+use markdown::phrases::{self, Link, Phrase};
+use markdown::{NESTED_MAX, address, is_blank};
 use maud::{Markup, html};
 
 use crate::text;
-use blocks::{Block, Item};
-use phrases::{Link, Phrase};
-
-/// Quotes in quotes, lists in lists: what lies deeper is shown as it was typed.
-const NESTED_MAX: usize = 12;
 
 /// The graph takes texts of 20,000 characters. A longer one, which another program has written, is shown as it was typed.
 const DRAWN_BYTES_MAX: usize = 20_000 * 4;
@@ -210,11 +196,6 @@ fn paragraphs(text: &str) -> Vec<&str> {
     paragraphs
 }
 
-/// White space as JavaScript has it.
-fn is_blank(c: char) -> bool {
-    c == '\u{FEFF}' || c != '\u{85}' && c.is_whitespace()
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -242,6 +223,49 @@ mod tests {
             (drawn != *html).then(|| format!("{text:?}\n  here  {drawn}\n  there {html}\n"))
         });
         assert_eq!(differ.collect::<String>(), "");
+    }
+
+    /// Without what differs between a list whose items are paragraphs and one that was cut before the second of them.
+    fn bare(html: &str) -> String {
+        let paragraphs = ["<p dir=\"auto\">", "</p>", "<span>", "</span>"];
+        let html = paragraphs
+            .iter()
+            .fold(html.to_owned(), |html, it| html.replace(it, ""));
+        html.trim_end().to_owned()
+    }
+
+    #[test]
+    fn a_text_that_is_cut_is_drawn_as_its_beginning_was() {
+        let vectors = include_str!("../../web/tests/prose.json");
+        let vectors: Vec<Vector> = serde_json::from_str(vectors).expect("JSON");
+        let texts: Vec<&str> = vectors.iter().map(|it| it.text.as_str()).collect();
+        let mut differ = String::new();
+        // By itself, and between others of its paragraph, and of its text.
+        let between = |text: &str| {
+            [
+                text.to_owned(),
+                format!("One {text} two"),
+                format!("One.\n\n{text}\n\nTwo."),
+            ]
+        };
+        for text in texts.iter().flat_map(|text| between(text)) {
+            let whole = bare(&drawn(&text).into_string());
+            for max in 0..text.len() {
+                let cut = markdown::beginning(&text, max);
+                let drawn_cut = bare(&drawn(cut).into_string());
+                let mut begun = drawn_cut.as_str();
+                while let Some((inner, _)) =
+                    begun.rsplit_once("</").filter(|_| begun.ends_with('>'))
+                {
+                    begun = inner.trim_end();
+                }
+                if !whole.starts_with(begun) {
+                    differ += &format!("{text:?} at {max}\n  {begun}\n  {whole}\n");
+                    break;
+                }
+            }
+        }
+        assert_eq!(differ, "");
     }
 
     #[test]

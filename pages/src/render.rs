@@ -8,13 +8,45 @@ use crate::address::Page;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::feed;
-use crate::graph::{Answer, Comments, Discussion, Graph, Start, Unanswered};
+use crate::graph::{Answer, Comments, Discussion, Graph, Share, Start, Unanswered};
 use crate::head;
 use crate::origin::Origin;
 use crate::rendered::Rendered;
 use crate::sitemap;
 use crate::template::TemplateFile;
 use crate::view::{self, START_BYTES_MAX};
+
+const KIB: u32 = 1024;
+/// What a page shows at once: no list of posts that people write to be read has more. The same numbers are in
+/// `web/src/live/graph/pageSizes.ts`.
+const ALL: Share = Share {
+    list: 12 * KIB,
+    text: None,
+    comments: 16 * KIB,
+};
+/// What a page shows instead as long as it weighs too much. The last one never does, whatever the texts are: a character
+/// of a text has up to 3.5 compressed bytes in a page, a byte of one up to 1.5, and one comment is there in any case.
+const LESS: [Share; 3] = [
+    Share {
+        list: 4 * KIB,
+        text: None,
+        comments: 4 * KIB,
+    },
+    Share {
+        list: 4 * KIB,
+        text: Some(24 * KIB),
+        comments: 4 * KIB,
+    },
+    Share {
+        list: 4 * KIB,
+        text: Some(6 * KIB),
+        comments: 4 * KIB,
+    },
+];
+/// A page that weighs no more lets a first visit stay below 170 kB, with all that the live page loads: most of that is the
+/// same for all pages, and beside the list there is the newest post.
+const POST_BYTES_MAX: usize = 47_000;
+const LIST_BYTES_MAX: usize = 17_000;
 
 /// Renders pages from the graph.
 pub struct Renderer {
@@ -59,7 +91,11 @@ impl Renderer {
     pub async fn render(&self, page: &Page, origin: &Origin) -> Result<Rendered, Failure> {
         let rendered = match page {
             Page::List { after } => self.posts(origin, after.as_deref()).await,
-            Page::Post { id, after } => self.post(origin, id, after.as_deref()).await,
+            Page::Post {
+                id,
+                after,
+                is_whole,
+            } => self.post(origin, id, after.as_deref(), *is_whole).await,
             Page::Plain => {
                 let plain = self.template.read().await?;
                 Ok(Rendered::html(StatusCode::OK, plain.plain()).await?)
@@ -83,24 +119,56 @@ impl Renderer {
     }
 
     async fn posts(&self, origin: &Origin, after: Option<&str>) -> Result<Rendered, Unanswered> {
+        let mut rendered = self.posts_with(ALL, origin, after).await?;
+        if rendered.compressed_bytes() > LIST_BYTES_MAX {
+            rendered = self.posts_with(LESS[0], origin, after).await?;
+        }
+        Ok(rendered)
+    }
+
+    async fn posts_with(
+        &self,
+        share: Share,
+        origin: &Origin,
+        after: Option<&str>,
+    ) -> Result<Rendered, Unanswered> {
         let template = self.template.read().await?;
-        let start = self.graph.start(None, after).await?;
+        let start = self.graph.start(None, after, share).await?;
         let handed = handed(after, &start.json, None);
         let body = view::list(&start.data.posts, after.is_some(), handed.as_deref());
         let html = template.with(head::list(origin, after.is_some()), body);
         Ok(Rendered::html(StatusCode::OK, html).await?)
     }
 
+    /// A post with as much as weighs little enough; with all of its text, if somebody reads on.
     async fn post(
         &self,
+        origin: &Origin,
+        id: &str,
+        after: Option<&str>,
+        is_whole: bool,
+    ) -> Result<Rendered, Unanswered> {
+        let mut rendered = self.post_with(ALL, origin, id, after).await?;
+        for less in LESS {
+            if is_whole || rendered.compressed_bytes() <= POST_BYTES_MAX {
+                break;
+            }
+            rendered = self.post_with(less, origin, id, after).await?;
+        }
+        Ok(rendered)
+    }
+
+    async fn post_with(
+        &self,
+        share: Share,
         origin: &Origin,
         id: &str,
         after: Option<&str>,
     ) -> Result<Rendered, Unanswered> {
         let template = self.template.read().await?;
         let (start, comments) = tokio::join!(
-            self.graph.start(Some(id), None),
-            self.graph.start_comments(id, after)
+            self.graph.start(Some(id), None, share),
+            self.graph.start_comments(id, after, share)
         );
         let start = start?;
         let Some(post) = &start.data.chosen else {

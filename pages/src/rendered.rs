@@ -90,6 +90,13 @@ impl Rendered {
         &self.body
     }
 
+    /// The bytes of its smallest form.
+    pub fn compressed_bytes(&self) -> usize {
+        self.coded
+            .first()
+            .map_or(self.body.len(), |it| it.body.len())
+    }
+
     /// How much memory it takes, about.
     pub fn bytes(&self) -> usize {
         self.body.len() + self.coded.iter().map(|it| it.body.len()).sum::<usize>()

@@ -55,6 +55,9 @@ pub fn post(
                     @if post.updated_at != post.created_at { span { "edited" } }
                 }
                 (prose("content", &post.content))
+                @if post.is_cut() {
+                    a class="more read-on" href={ (path) "?whole" } { "Read on" }
+                }
                 section class="comments" aria-labelledby="comments-title" {
                     div class="comments-head" {
                         h2 id="comments-title" { (comments_title(post.comment_count)) }

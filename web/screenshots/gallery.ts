@@ -11,6 +11,7 @@ import { DESKTOP, launchBrowser, openPage, PHONE, waitForState } from '../tests/
 import { Graph } from '../tests/support/graph';
 import { signIn } from '../tests/support/signIn';
 import { type Stack, startStack } from '../tests/support/stack';
+import { textKinds } from '../tests/support/texts';
 
 const WINDOWS: Record<string, BrowserContextOptions> = {
   desktop: DESKTOP,
@@ -68,6 +69,10 @@ async function prepareStates(graph: Graph): Promise<State[]> {
     'A title that is much longer than a line of a phone can be, and goes on',
   ])
     await graph.createPost(title, 'Some words of the post. '.repeat(12), 'Margarethe Oberhuber-Lindqvist');
+  const ideographs = textKinds().get('random ideographs');
+  const paragraphs = Array.from({ length: 19 }, () => ideographs?.(1_000) ?? '').join('\n\n');
+  const cut = await graph.createPost('A text that weighs too much', paragraphs, 'Ida');
+  await graph.createComment(cut, 'Below the text.', 'Ada');
   const post = await graph.createPost('How we write', MARKED, 'Grace');
   const question = await graph.createComment(post, 'Is this *live*?', 'Ada');
   const reply = (parentId: string, text: string, author: string) =>
@@ -99,6 +104,8 @@ async function prepareStates(graph: Graph): Promise<State[]> {
     { name: 'post', path: `posts/${post}` },
     { name: 'post-rendered', path: `posts/${post}`, options: plain },
     { name: 'post-quiet', path: `posts/${quiet}` },
+    { name: 'cut', path: `posts/${cut}`, act: showReadOn },
+    { name: 'cut-rendered', path: `posts/${cut}`, options: plain, act: showReadOn },
     { name: 'most-replied', path: `posts/${post}?order=replies` },
     {
       name: 'older-part',
@@ -184,6 +191,12 @@ async function prepareStates(graph: Graph): Promise<State[]> {
       act: (page) => page.locator('rejoinder-comments .comment').first().waitFor(),
     },
   ];
+}
+
+/** Without most of the text before it. */
+async function showReadOn(page: Page): Promise<void> {
+  await page.getByRole('link', { name: 'Read on' }).waitFor();
+  await page.addStyleTag({ content: '.content > :not(:first-child) { display: none }' });
 }
 
 async function firstCursor(graph: Graph): Promise<string> {

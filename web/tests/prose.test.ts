@@ -113,6 +113,18 @@ describe('addresses', () => {
       'bank\uff61example',
       'https://evil.example https://bank.example',
       'see www.bank.example',
+      'See: bank.example/login',
+      'See:bank.example/login',
+      'See:/bank.example',
+      './bank.example',
+      'go to bank.example, please',
+      'bank.example...more',
+      'evil.example bank.example',
+      'bank.example@evil.example',
+      'https://bank.example@evil.example',
+      'login\u2192bank.example',
+      'b\u00fccher.example now',
+      'at 192.0.2.10',
       '\u202eelpmaxe.knab',
     ])
       assert.equal(otherHost(words, evil), 'evil.example', words);
@@ -125,6 +137,14 @@ describe('addresses', () => {
       '(https://evil.example).',
       'evil.example.',
       'see http: there',
+      'See: evil.example/login',
+      'evil.example/index.html',
+      'https://evil.example/a/index.html?next=bank.example#bank.example',
+      'evil.example?next=bank.example',
+      'evil.example:8080',
+      'src/main.rs',
+      'version 1.20',
+      'wait... what',
     ])
       assert.equal(otherHost(words, evil), undefined, words);
     assert.match(drawn(`[https://bank.example](${evil})`), /<\/a> \(evil\.example\)/);
@@ -157,7 +177,7 @@ describe('Markdown', () => {
     }
   });
 
-  // pages/src/prose.rs reads the same file.
+  // The page service (../pages/src/prose.rs) reads the same file.
   test('texts are drawn as the page service draws them', async () => {
     const file = await readFile(join(import.meta.dirname, 'prose.json'), 'utf8');
     const vectors = JSON.parse(file) as { text: string; html: string }[];

@@ -1,7 +1,7 @@
 // What a first visit weighs, with the longest texts that the graph takes: their kinds are those of `support/texts.ts`.
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { after, before, test, type TestContext } from 'node:test';
 
 import type { Browser } from 'playwright-core';
 
@@ -9,7 +9,14 @@ import { closePage, launchBrowser, openPage, waitForState } from './support/brow
 import { Graph } from './support/graph';
 import { OPEN_TO_ALL, type Stack, startStack } from './support/stack';
 import { COMMENT_CHARS, textKinds } from './support/texts';
-import { bytesOf, DESKTOP_VISITOR, fillLongest, measureVisit } from './support/vitals';
+import {
+  bytesOf,
+  DESKTOP_VISITOR,
+  fillLongest,
+  fillReplies,
+  measureVisit,
+  QUICK_PHONE_VISITOR,
+} from './support/vitals';
 import { gate } from './support/waiting';
 
 /** As sent: compressed, with headers. */
@@ -27,18 +34,27 @@ after(async () => {
   await stack?.stop();
 });
 
+/** Measures first visits to the list and to some posts, on a desktop and on a phone. */
+async function visits(context: TestContext, posts: Record<string, string>): Promise<void> {
+  for (const visitor of [DESKTOP_VISITOR, QUICK_PHONE_VISITOR]) {
+    const pages = [
+      ['list', stack.url, '.posts li'] as const,
+      ...Object.entries(posts).map(([name, id]) => [name, `${stack.url}posts/${id}`, '.comment'] as const),
+    ];
+    for (const [name, url, shown] of pages) {
+      const visit = await measureVisit(browser, url, visitor, shown, '.badge[data-state="live"]');
+      const bytes = bytesOf(visit);
+      const kinds = [...visit.bytes].map(([kind, each]) => `${kind} ${(each / 1_000).toFixed(1)}`);
+      context.diagnostic(`${visitor.name}, ${name}: ${(bytes / 1_000).toFixed(1)} kB: ${kinds.join(', ')}`);
+      assert.ok(bytes > 50_000 && bytes < VISIT_BYTES_MAX, `${visitor.name}, ${name}: ${bytes} bytes`);
+    }
+  }
+}
+
 for (const [kind, write] of textKinds())
   test(`a first visit weighs less than 170 kB with the longest texts: ${kind}`, async (context) => {
-    const post = await fillLongest(new Graph(stack.url), write);
-    for (const [name, url, shown] of [
-      ['list', stack.url, '.posts li'],
-      ['post', `${stack.url}posts/${post}`, '.comment'],
-    ] as const) {
-      const visit = await measureVisit(browser, url, DESKTOP_VISITOR, shown, '.badge[data-state="live"]');
-      const bytes = bytesOf(visit);
-      context.diagnostic(`${name}: ${(bytes / 1000).toFixed(1)} kB`);
-      assert.ok(bytes > 50_000 && bytes < VISIT_BYTES_MAX, `${name}: ${bytes} bytes`);
-    }
+    const { newest, oldest } = await fillLongest(new Graph(stack.url), write);
+    await visits(context, { post: newest, 'older post': oldest });
   });
 
 test('the list and a post are painted when the document and its styles have come, whatever else is on its way', async () => {
@@ -67,6 +83,12 @@ test('the list and a post are painted when the document and its styles have come
     await waitForState(page, 'Live');
     await closePage(page);
   }
+});
+
+test('a first visit weighs less than 170 kB with many short replies of people with long names', async (context) => {
+  const write = textKinds().get('random characters of four bytes');
+  assert.ok(write);
+  await visits(context, { post: await fillReplies(new Graph(stack.url), write) });
 });
 
 test('long comments come when they are asked for, also without JavaScript, and stay after a reload', async () => {

@@ -48,10 +48,10 @@ try {
   console.log('\n| longest texts | page | compressed, by kind |');
   console.log('|---|---|---|');
   for (const [kind, write] of textKinds()) {
-    const longest = await fillLongest(new Graph(stack.url), write);
+    const { newest } = await fillLongest(new Graph(stack.url), write);
     for (const [name, path, selector] of [
       ['list', '', '.posts li'],
-      ['post', `posts/${longest}`, '.comment'],
+      ['post', `posts/${newest}`, '.comment'],
     ] as const) {
       const ready = '.badge[data-state="live"]';
       const visit = await measureVisit(browser, stack.url + path, DESKTOP_VISITOR, selector, ready);

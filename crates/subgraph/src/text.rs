@@ -65,6 +65,26 @@ impl TextRule {
     }
 }
 
+/// The largest `textBytesMax`: more than the texts of any page have.
+const TEXT_BYTES_MAX: usize = 16 << 20;
+
+/// The argument `textBytesMax`: the most bytes of UTF-8 that a client takes of some texts. All of them without it.
+///
+/// # Errors
+/// When it is negative, or larger than 16 MiB.
+pub fn checked_bytes_max(bytes: Option<i32>) -> Result<usize, InputError> {
+    let Some(bytes) = bytes else {
+        return Ok(usize::MAX);
+    };
+    let checked = usize::try_from(bytes).ok();
+    let in_range = checked.filter(|bytes| *bytes <= TEXT_BYTES_MAX);
+    in_range.ok_or(InputError::OutOfRange {
+        argument: "textBytesMax",
+        value: bytes,
+        max: TEXT_BYTES_MAX,
+    })
+}
+
 /// Whether a character can be seen. White space, controls and what Unicode tells programs to ignore cannot:
 /// zero-width characters, bidirectional controls, variation selectors, fillers, tags.
 /// Source: `Default_Ignorable_Code_Point` in

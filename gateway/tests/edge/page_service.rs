@@ -9,8 +9,8 @@ use std::{
 use bytes::Bytes;
 use clap::Parser;
 use gateway::config::Config;
-use http::HeaderMap;
 use graphql_transport::testing::HeldPort;
+use http::HeaderMap;
 use http_body_util::Empty;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};

@@ -5,6 +5,7 @@ mod crowds;
 mod document;
 mod faults;
 mod feeds;
+mod heavy;
 mod hostile;
 mod previews;
 mod support;

@@ -6,16 +6,14 @@ use async_graphql::dataloader::DataLoader;
 use async_graphql::{ComplexObject, Context, Enum, SimpleObject};
 use changefeed::OperationTime;
 use subgraph::list_size::{PAGE, list_size, names};
-use subgraph::{Connection, Id, InputError, Order, PageArguments};
+use subgraph::text::checked_bytes_max;
+use subgraph::{Connection, Id, Order, PageArguments};
 
 use crate::comment::{COMMENTS_LIST, Comment, MOST_REPLIED_LIST};
 use crate::loaders::{CommentPageLoader, CommentsOf};
 use crate::newest_comments::NewestComments;
 use crate::store::CommentList;
 use crate::{Error, Feed, Store};
-
-/// The largest `textBytesMax`: more than the texts of any page have.
-const TEXT_BYTES_MAX: usize = 16 << 20;
 
 /// The id of a post.
 pub type PostId = Id<Post>;
@@ -75,7 +73,8 @@ impl Post {
         )]
         order_by: Option<CommentOrder>,
         #[graphql(
-            desc = "End before the texts have more bytes of UTF-8 than this together. One comment is there in any case."
+            desc = "End before the texts and the authors' names have more bytes of UTF-8 than this together. One comment is there \
+                    in any case."
         )]
         text_bytes_max: Option<i32>,
         #[graphql(
@@ -84,9 +83,8 @@ impl Post {
         )]
         operation_time: Option<String>,
     ) -> Result<Connection<Arc<Comment>>, Error> {
-        let text_bytes_max = text_bytes_max.map(checked_text_bytes).transpose()?;
-        let text_bytes_max = text_bytes_max.unwrap_or(usize::MAX);
-        let bytes_of = |comment: &Arc<Comment>| comment.text.len();
+        let text_bytes_max = checked_bytes_max(text_bytes_max)?;
+        let bytes_of = |comment: &Arc<Comment>| comment.text.len() + comment.author.len();
         let seen = operation_time.map(|time| time.parse::<OperationTime>());
         let seen = seen.transpose().map_err(|_| Error::OperationTime)?;
         let arguments = PageArguments {
@@ -127,14 +125,4 @@ impl Post {
             comment.position()
         }))
     }
-}
-
-fn checked_text_bytes(bytes: i32) -> Result<usize, InputError> {
-    let checked = usize::try_from(bytes).ok();
-    let in_range = checked.filter(|bytes| *bytes <= TEXT_BYTES_MAX);
-    in_range.ok_or(InputError::OutOfRange {
-        argument: "textBytesMax",
-        value: bytes,
-        max: TEXT_BYTES_MAX,
-    })
 }

@@ -25,19 +25,20 @@ pub fn checked_length(length: i32) -> Result<usize, InputError> {
         })
 }
 
-/// The beginning of a text in one line: at most `max_chars` characters, white space as single spaces, cut between
-/// two words where there is such a place in the second half. Reads no more of the text than it returns, and the
-/// white space in between.
-pub fn excerpt(text: &str, max_chars: usize) -> String {
-    let mut line = String::with_capacity(text.len().min(max_chars * 2));
+/// The beginning of a text in one line: at most `max_chars` characters and `max_bytes` bytes, white space as single
+/// spaces, cut between two words where there is such a place in the second half, and never within a character as readers
+/// see one. Reads no more of the text than it returns, and the white space in between.
+pub fn excerpt(text: &str, max_chars: usize, max_bytes: usize) -> String {
+    let mut line =
+        String::with_capacity(text.len().min(max_chars.saturating_mul(2)).min(max_bytes));
     let mut chars = 0;
-    // Where the last word ended: bytes and characters before it.
-    let mut word_end = (0, 0);
+    // The bytes before the place where the last word ended.
+    let mut word_end = 0;
     let mut after_space = false;
     for character in text.trim_start().chars() {
         if character.is_whitespace() {
             if !after_space {
-                word_end = (line.len(), chars);
+                word_end = line.len();
             }
             after_space = true;
             continue;
@@ -46,10 +47,11 @@ pub fn excerpt(text: &str, max_chars: usize) -> String {
             .into_iter()
             .flatten()
         {
-            if chars == max_chars {
-                return cut(line, max_chars, word_end);
-            }
+            let is_full = chars == max_chars || line.len() + next.len_utf8() > max_bytes;
             line.push(next);
+            if is_full {
+                return cut(line, max_chars, max_bytes, word_end);
+            }
             chars += 1;
         }
         after_space = false;
@@ -57,15 +59,20 @@ pub fn excerpt(text: &str, max_chars: usize) -> String {
     line
 }
 
-/// Ends a line of `max_chars` characters with the mark.
-fn cut(mut line: String, max_chars: usize, (bytes, chars): (usize, usize)) -> String {
-    if max_chars == 0 {
+/// Ends a line that has one character too many with the mark.
+fn cut(mut line: String, max_chars: usize, max_bytes: usize, word_end: usize) -> String {
+    let (Some(max_chars), Some(max_bytes)) = (
+        max_chars.checked_sub(1),
+        max_bytes.checked_sub(CUT.len_utf8()),
+    ) else {
         return String::new();
-    }
-    if chars < max_chars && chars >= max_chars / 2 {
-        line.truncate(bytes);
+    };
+    let chars = line.char_indices().map(|(at, _)| at).nth(max_chars);
+    let room = chars.unwrap_or(line.len()).min(max_bytes);
+    if word_end <= room && word_end >= room / 2 {
+        line.truncate(word_end);
     } else {
-        line.pop();
+        line.truncate(markdown::last_grapheme_end(&line, room));
     }
     line.truncate(line.trim_end().len());
     line.push(CUT);
@@ -76,31 +83,41 @@ fn cut(mut line: String, max_chars: usize, (bytes, chars): (usize, usize)) -> St
 mod tests {
     use super::*;
 
+    const ANY: usize = usize::MAX;
+
     #[test]
     fn a_short_text_is_its_own_excerpt_in_one_line() {
-        assert_eq!(excerpt("", 10), "");
-        assert_eq!(excerpt(" one\n\n\ttwo ", 10), "one two");
-        assert_eq!(excerpt("exactly 10", 10), "exactly 10");
+        assert_eq!(excerpt("", 10, ANY), "");
+        assert_eq!(excerpt(" one\n\n\ttwo ", 10, ANY), "one two");
+        assert_eq!(excerpt("exactly 10", 10, ANY), "exactly 10");
     }
 
     #[test]
     fn a_long_text_is_cut_between_words() {
-        assert_eq!(excerpt("one two three four", 12), "one two…");
-        assert_eq!(excerpt("one two three four", 14), "one two three…");
-        assert_eq!(excerpt("onetwothreefourfive", 8), "onetwot…");
-        assert_eq!(excerpt("a bbbbbbbbbbbbbbbbb", 8), "a bbbbb…");
-        assert_eq!(excerpt("one two", 0), "");
-        assert_eq!(excerpt("one two", 1), "…");
+        assert_eq!(excerpt("one two three four", 12, ANY), "one two…");
+        assert_eq!(excerpt("one two three four", 14, ANY), "one two three…");
+        assert_eq!(excerpt("onetwothreefourfive", 8, ANY), "onetwot…");
+        assert_eq!(excerpt("a bbbbbbbbbbbbbbbbb", 8, ANY), "a bbbbb…");
+        assert_eq!(excerpt("one two", 0, ANY), "");
+        assert_eq!(excerpt("one two", 1, ANY), "…");
     }
 
     #[test]
-    fn it_counts_characters_and_splits_none() {
+    fn it_counts_characters_and_bytes_and_splits_none() {
         for text in ["ééééééééééé", "🙂🙂🙂🙂🙂🙂🙂", "a 🙂 b 🙂 c 🙂"]
         {
             for max in 0..12 {
-                let line = excerpt(text, max);
+                let line = excerpt(text, max, ANY);
                 assert!(line.chars().count() <= max, "{line:?} of {max}");
+                let line = excerpt(text, 200, max);
+                assert!(line.len() <= max, "{line:?} of {max}");
             }
         }
+        assert_eq!(excerpt("日本語", 200, 9), "日本語");
+        assert_eq!(excerpt("日本語", 200, 8), "日…");
+        assert_eq!(excerpt("one two three", 200, 12), "one two…");
+        assert_eq!(excerpt("e\u{301}e\u{301}", 3, ANY), "e\u{301}…");
+        assert_eq!(excerpt("e\u{301}e\u{301}", 2, ANY), "…");
+        assert_eq!(excerpt("👩\u{200D}👩", 200, 10), "…");
     }
 }

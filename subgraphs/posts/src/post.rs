@@ -8,7 +8,7 @@ use subgraph::limits::answer::count_bytes;
 use subgraph::owner::{AUTHOR_ID, GUEST};
 use subgraph::page::ListTag;
 use subgraph::readable::{Kind, Shape};
-use subgraph::text::TextRule;
+use subgraph::text::{TextRule, checked_bytes_max};
 use subgraph::{DateTime, Id, ListPosition, Owner, Viewer, author};
 
 use crate::Error;
@@ -29,6 +29,8 @@ pub const CONTENT: TextRule = TextRule {
     field: "content",
     max_chars: 20_000,
 };
+/// What counts of a post's text in a list that ends by its length: clients show its beginning.
+const LISTED_BYTES: usize = 400;
 /// Marks the cursors of the list of posts.
 pub const POSTS_LIST: ListTag = ListTag(b'p');
 
@@ -92,9 +94,25 @@ pub struct Post {
 #[ComplexObject]
 impl Post {
     /// The post's text: 1 to 20,000 characters. Empty if another program wrote the post without one.
-    async fn content(&self, ctx: &Context<'_>) -> async_graphql::Result<&str> {
-        count_bytes(ctx, self.content.len())?;
-        Ok(&self.content)
+    async fn content(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(
+            desc = "Return only the beginning of a text that has more bytes of UTF-8 than this. It ends with a paragraph if one \
+                    ends in its second half, else with a line, a sentence or a word, and within no link, code or emphasis \
+                    of Markdown."
+        )]
+        text_bytes_max: Option<i32>,
+    ) -> async_graphql::Result<&str> {
+        let bytes_max = checked_bytes_max(text_bytes_max).map_err(Error::from)?;
+        let content = markdown::beginning(&self.content, bytes_max);
+        count_bytes(ctx, content.len())?;
+        Ok(content)
+    }
+
+    /// The length of the post's whole text in bytes of UTF-8. If `content` has less, `textBytesMax` has cut it.
+    async fn content_bytes(&self) -> usize {
+        self.content.len()
     }
 
     /// The beginning of the post's text in one line, for lists: white space as single spaces, cut between two
@@ -108,9 +126,13 @@ impl Post {
                     with BAD_USER_INPUT."
         )]
         length: Option<i32>,
+        #[graphql(desc = "The largest number of bytes of UTF-8 to return, with the \"…\".")]
+        text_bytes_max: Option<i32>,
     ) -> async_graphql::Result<String> {
         let max_chars = length.map_or(Ok(EXCERPT_DEFAULT), checked_length);
-        let excerpt = excerpt(&self.content, max_chars.map_err(Error::from)?);
+        let max_chars = max_chars.map_err(Error::from)?;
+        let max_bytes = checked_bytes_max(text_bytes_max).map_err(Error::from)?;
+        let excerpt = excerpt(&self.content, max_chars, max_bytes);
         count_bytes(ctx, excerpt.len())?;
         Ok(excerpt)
     }
@@ -144,6 +166,11 @@ impl Post {
         self.updated_at
             .or(self.created_at)
             .unwrap_or_else(|| self.id.created_at())
+    }
+
+    /// What counts of it in a list that ends by its length.
+    pub fn listed_bytes(&self) -> usize {
+        self.title.len() + self.author.len() + self.content.len().min(LISTED_BYTES)
     }
 
     /// The post's position in the list of posts.

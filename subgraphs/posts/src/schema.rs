@@ -8,6 +8,7 @@ use async_graphql::{Context, Enum, ID, MergedObject, Object, Subscription};
 use futures_util::Stream;
 use subgraph::list_size::{PAGE, list_size, names};
 use subgraph::page::page_cost;
+use subgraph::text::checked_bytes_max;
 use subgraph::{
     Blocks, Connection, Delivery, FieldCost, FieldCosts, Order, Page, PageArguments, Person, Viewer,
 };
@@ -128,6 +129,11 @@ impl Query {
                     it shows that change. Fails with PROJECTION_BEHIND after 5 seconds."
         )]
         operation_time: Option<String>,
+        #[graphql(
+            desc = "End before the titles, the authors' names and the first 400 bytes of the texts have more bytes of UTF-8 than \
+                    this together. One post is there in any case."
+        )]
+        text_bytes_max: Option<i32>,
     ) -> Result<Connection<Post>, Error> {
         let order = order_by.unwrap_or(PostOrder::NewestFirst).into();
         let request = PageArguments {
@@ -137,11 +143,13 @@ impl Query {
             before,
         }
         .check(POSTS_LIST, order)?;
+        let text_bytes_max = checked_bytes_max(text_bytes_max)?;
         let store = ctx.data_unchecked::<Store>();
         store
             .wait_until_shown(None, operation_time.as_deref())
             .await?;
         let page = store.posts(&request).await?;
+        let page = page.within(&request, text_bytes_max, Post::listed_bytes);
         Ok(Connection::new(&request, page, Post::position))
     }
 

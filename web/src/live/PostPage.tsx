@@ -19,10 +19,12 @@ import { Failure, PostSkeleton, Slow } from './Notices';
 import { placeOfNow } from './place';
 import { PostEditor } from './PostEditor';
 import { Prose } from './prose/Prose';
+import { ReadOn } from './ReadOn';
 import { entitle } from './title';
 import { Unsent } from './Unsent';
 import { useReading } from './useReading';
 import { useUndo } from './useUndo';
+import { useWhole } from './useWhole';
 import { hasCode } from './words';
 
 interface PostPageProps {
@@ -77,7 +79,15 @@ function PostBody({ post, takesFocus }: { post: OpenPostFragment; takesFocus: bo
   const heading = useRef<HTMLHeadingElement>(null);
   const editButton = useRef<HTMLButtonElement>(null);
   const wasEditing = useRef(false);
+  const readOn = useRef<HTMLAnchorElement>(null);
+  const whole = useWhole(post, takesFocus, readOn);
   const mayChange = useMayChange(post);
+  // Nobody edits a part of a text: the rest of it would be lost.
+  const isEditing = editing && !whole.isCut;
+  const edit = async () => {
+    setEditing(true);
+    if (whole.isCut && !(await whole.load())) setEditing(false);
+  };
   const deletion = useUndo(async () => {
     try {
       await remove({
@@ -99,11 +109,11 @@ function PostBody({ post, takesFocus }: { post: OpenPostFragment; takesFocus: bo
   }, [takesFocus]);
   // The focus goes back to where the editing began, unless the reader has gone on meanwhile.
   useEffect(() => {
-    if (wasEditing.current && !editing && isFocusLost()) editButton.current?.focus();
-    wasEditing.current = editing;
-  }, [editing]);
+    if (wasEditing.current && !isEditing && isFocusLost()) editButton.current?.focus();
+    wasEditing.current = isEditing;
+  }, [isEditing]);
 
-  if (editing) return <PostEditor post={post} onDone={() => setEditing(false)} />;
+  if (isEditing) return <PostEditor post={post} onDone={() => setEditing(false)} />;
   if (deletion.state === 'waiting' || deletion.state === 'acting') {
     return (
       <div className="undo" role="status">
@@ -131,7 +141,7 @@ function PostBody({ post, takesFocus }: { post: OpenPostFragment; takesFocus: bo
         {post.updatedAt !== post.createdAt && <span>edited</span>}
         <span className="actions">
           {mayChange && (
-            <button type="button" className="text" ref={editButton} onClick={() => setEditing(true)}>
+            <button type="button" className="text" ref={editButton} onClick={() => void edit()}>
               {readDraft(`post.${post.id}`) ? 'Continue editing' : 'Edit'}
               <span className="unseen"> the post</span>
             </button>
@@ -142,6 +152,7 @@ function PostBody({ post, takesFocus }: { post: OpenPostFragment; takesFocus: bo
         </span>
       </div>
       <Prose className="content" text={post.content} />
+      {whole.isCut && <ReadOn postId={post.id} whole={whole} link={readOn} />}
     </>
   );
 }

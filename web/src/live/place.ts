@@ -10,6 +10,8 @@ interface Place {
   side: number;
   comments: number;
   posts: number;
+  /** No part of the post's text was left out. */
+  isWhole?: boolean;
 }
 
 const KEEP_AFTER_MS = 150;
@@ -69,6 +71,7 @@ export function keep(): void {
     side: document.querySelector('.side')?.scrollTop ?? 0,
     comments: document.querySelectorAll('.comment').length,
     posts: document.querySelectorAll('.posts > li').length,
+    isWhole: document.querySelector('.content') !== null && document.querySelector('.read-on') === null,
   };
   history.replaceState({ ...(history.state as object | null), place }, '');
 }

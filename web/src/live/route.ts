@@ -26,6 +26,16 @@ export function hrefOf(route: Route): string {
   }
 }
 
+/** A page with all of a post's text, whatever it weighs. */
+export function hrefOfWhole(id: string): string {
+  return `${hrefOf({ at: 'post', id })}?whole`;
+}
+
+/** Whether the address is that of such a page. */
+export function readsOn(): boolean {
+  return new URLSearchParams(location.search).has('whole');
+}
+
 export function navigate(route: Route): void {
   go(() => history.pushState(null, '', hrefOf(route)));
 }

@@ -47,10 +47,15 @@ export class Graph {
     return data.createPost.post.id;
   }
 
-  async createComment(postId: string, text: string, author = 'Elsewhere'): Promise<string> {
+  async createComment(
+    postId: string,
+    text: string,
+    author = 'Elsewhere',
+    parentId?: string,
+  ): Promise<string> {
     const mutation =
       'mutation ($input: CreateCommentInput!) { createComment(input: $input) { comment { id } } }';
-    const input = { postId, text, author };
+    const input = { postId, text, author, ...(parentId !== undefined && { parentId }) };
     const data = await this.run<{ createComment: { comment: { id: string } } }>(mutation, { input });
     return data.createComment.comment.id;
   }

@@ -4,7 +4,7 @@ import type { Browser, BrowserContextOptions, CDPSession, Page } from 'playwrigh
 
 import { DESKTOP, PHONE } from './browser';
 import type { Graph } from './graph';
-import { COMMENT_CHARS, CONTENT_CHARS, TITLE_CHARS, type Write } from './texts';
+import { AUTHOR_CHARS, COMMENT_CHARS, CONTENT_CHARS, TITLE_CHARS, type Write } from './texts';
 import { WAIT_MS } from './waiting';
 
 /** Who visits. */
@@ -20,6 +20,7 @@ export interface Visitor {
 /** The network that Lighthouse calls "slow 4G". */
 const SLOW_NETWORK = { down: 1_600_000, up: 750_000, roundTripMs: 150 };
 export const DESKTOP_VISITOR: Visitor = { name: 'desktop', device: DESKTOP };
+export const QUICK_PHONE_VISITOR: Visitor = { name: 'phone', device: PHONE };
 export const SLOW_NETWORK_VISITOR: Visitor = {
   name: 'phone, 1.6 Mbit/s',
   device: PHONE,
@@ -100,18 +101,39 @@ export async function fill(graph: Graph): Promise<string> {
 }
 
 /** More than the posts of a page. */
-const POSTS = 21;
+const POSTS = 22;
 /** More than the comments of a page. */
-const COMMENTS = 50;
+const COMMENTS = 25;
 
-/** Posts with the longest titles and texts, and the longest comments on the last of them; gives its id. */
-export async function fillLongest(graph: Graph, write: Write): Promise<string> {
-  let last = '';
+/** Posts of which the page's list has the first one, and not the last. */
+export interface Filled {
+  newest: string;
+  oldest: string;
+}
+
+/** Posts with the longest titles, names and texts, and the longest comments on the newest of them and on the oldest. */
+export async function fillLongest(graph: Graph, write: Write): Promise<Filled> {
+  const posts: string[] = [];
   for (let post = 1; post <= POSTS; post++)
-    last = await graph.createPost(write(TITLE_CHARS), write(CONTENT_CHARS));
-  for (let comment = 1; comment <= COMMENTS; comment++) await graph.createComment(last, write(COMMENT_CHARS));
-  await graph.waitForCount(last, COMMENTS);
-  return last;
+    posts.push(await graph.createPost(write(TITLE_CHARS), write(CONTENT_CHARS), write(AUTHOR_CHARS)));
+  const [oldest = '', newest = ''] = [posts[0], posts.at(-1)];
+  for (const post of [oldest, newest]) {
+    for (let comment = 1; comment <= COMMENTS; comment++)
+      await graph.createComment(post, write(COMMENT_CHARS), write(AUTHOR_CHARS));
+    await graph.waitForCount(post, COMMENTS);
+  }
+  return { newest, oldest };
+}
+
+/** A post with the longest text, and short replies by people with the longest names to others with such names. */
+export async function fillReplies(graph: Graph, write: Write): Promise<string> {
+  const post = await graph.createPost(write(TITLE_CHARS), write(CONTENT_CHARS), write(AUTHOR_CHARS));
+  const parents: string[] = [];
+  for (let comment = 1; comment <= COMMENTS; comment++)
+    parents.push(await graph.createComment(post, 'x', write(AUTHOR_CHARS)));
+  for (const parent of parents) await graph.createComment(post, 'y', write(AUTHOR_CHARS), parent);
+  await graph.waitForCount(post, 2 * COMMENTS);
+  return post;
 }
 
 /** All that a visit loaded. */
@@ -134,6 +156,10 @@ async function countBytes(session: CDPSession): Promise<Map<string, number>> {
   const kinds = new Map<string, string>();
   session.on('Network.responseReceived', ({ requestId, type }) => {
     kinds.set(requestId, KINDS[type] ?? 'other');
+  });
+  // Of the live connection.
+  session.on('Network.webSocketFrameReceived', ({ response }) => {
+    bytes.set('socket', (bytes.get('socket') ?? 0) + Buffer.byteLength(response.payloadData));
   });
   session.on('Network.loadingFinished', ({ requestId, encodedDataLength }) => {
     const kind = kinds.get(requestId) ?? 'other';

@@ -66,7 +66,6 @@ impl Process {
         address.parse().expect("an address")
     }
 
-
     /// Waits until it has logged a line with this text.
     pub fn logged(&mut self, text: &str) {
         find(self.log.as_mut().expect("a pipe"), text);

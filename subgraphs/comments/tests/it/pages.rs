@@ -110,31 +110,36 @@ async fn a_page_ends_before_its_texts_are_too_long_and_goes_on_from_there() {
     for text in ["日本", "BB", "AAAA"] {
         comments.comment(&post, text).await;
     }
+    // With the name of each author.
+    let name = "Anonymous".len();
     for (arguments, expected) in [
-        (json!({ "textBytesMax": 12 }), "AAAA BB 日本"),
-        (json!({ "textBytesMax": 11 }), "AAAA BB ->"),
+        (json!({ "textBytesMax": 12 + 3 * name }), "AAAA BB 日本"),
+        (json!({ "textBytesMax": 11 + 3 * name }), "AAAA BB ->"),
         (json!({ "textBytesMax": 0 }), "AAAA ->"),
         (json!({ "first": 0, "textBytesMax": 0 }), " ->"),
-        (json!({ "first": 1, "textBytesMax": 12 }), "AAAA ->"),
-        (json!({ "last": 3, "textBytesMax": 8 }), "<- BB 日本"),
+        (json!({ "first": 1, "textBytesMax": 100 }), "AAAA ->"),
         (
-            json!({ "textBytesMax": 8, "orderBy": "OLDEST_FIRST" }),
+            json!({ "last": 3, "textBytesMax": 8 + 2 * name }),
+            "<- BB 日本",
+        ),
+        (
+            json!({ "textBytesMax": 8 + 2 * name, "orderBy": "OLDEST_FIRST" }),
             "日本 BB ->",
         ),
         (
-            json!({ "textBytesMax": 6, "orderBy": "MOST_REPLIED" }),
+            json!({ "textBytesMax": 6 + 2 * name, "orderBy": "MOST_REPLIED" }),
             "AAAA BB ->",
         ),
     ] {
         let page = page(&comments, &post, arguments.clone()).await;
         assert_eq!(sketch(&page), expected, "{arguments}");
     }
-    let first = page(&comments, &post, json!({ "textBytesMax": 6 })).await;
+    let first = page(&comments, &post, json!({ "textBytesMax": 6 + 2 * name })).await;
     let after = &first["pageInfo"]["endCursor"];
     let second = page(
         &comments,
         &post,
-        json!({ "textBytesMax": 6, "after": after }),
+        json!({ "textBytesMax": 6 + 2 * name, "after": after }),
     )
     .await;
     assert_eq!(sketch(&second), "<- 日本");

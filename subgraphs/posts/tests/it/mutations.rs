@@ -115,6 +115,47 @@ async fn a_list_needs_only_the_beginning_of_a_text() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_text_can_be_read_up_to_where_nothing_of_it_breaks() {
+    let posts = Posts::start().await;
+    let create = "mutation ($content: String!) {
+        createPost(input: { title: \"Title\", content: $content }) { post { id } }
+    }";
+    let content = "一つ目。\n\nSee [the docs](https://a.example/b).";
+    let created = posts.data(create, json!({ "content": content })).await;
+    let id = &created["createPost"]["post"]["id"];
+    let read = "query ($id: ID!, $bytes: Int) {
+        post(id: $id) { content(textBytesMax: $bytes) contentBytes excerpt(textBytesMax: $bytes) }
+    }";
+    for (bytes, expected, excerpt) in [
+        (
+            None,
+            content,
+            "一つ目。 See [the docs](https://a.example/b).",
+        ),
+        (
+            Some(100),
+            content,
+            "一つ目。 See [the docs](https://a.example/b).",
+        ),
+        (Some(20), "一つ目。", "一つ目。 See…"),
+        (Some(40), "一つ目。", "一つ目。 See [the…"),
+        (Some(8), "一つ", "一…"),
+        (Some(0), "", ""),
+    ] {
+        let found = posts.data(read, json!({ "id": id, "bytes": bytes })).await;
+        let expected =
+            json!({ "content": expected, "contentBytes": content.len(), "excerpt": excerpt });
+        assert_eq!(found["post"], expected, "{bytes:?}");
+    }
+    for wrong in [-1, i32::MAX] {
+        let code = posts
+            .error_code(read, json!({ "id": id, "bytes": wrong }))
+            .await;
+        assert_eq!(code, "BAD_USER_INPUT");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_post_is_gone_and_leaves_a_mark_for_its_comments() {
     let posts = Posts::start().await;
     let id = posts.create("Short-lived").await;

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use crate::service::Posts;
 
 const PAGE: &str =
-    "query ($first: Int, $after: String, $last: Int, $before: String, $orderBy: PostOrder) {
-    posts(first: $first, after: $after, last: $last, before: $before, orderBy: $orderBy) {
+    "query ($first: Int, $after: String, $last: Int, $before: String, $orderBy: PostOrder, $textBytesMax: Int) {
+    posts(first: $first, after: $after, last: $last, before: $before, orderBy: $orderBy, textBytesMax: $textBytesMax) {
         edges { cursor node { title } }
         pageInfo { hasNextPage hasPreviousPage startCursor endCursor }
     }
@@ -172,4 +172,37 @@ async fn posts_of_the_same_millisecond_are_neither_lost_nor_doubled() {
     }
     titles.sort();
     assert_eq!(titles, ["0", "1", "2", "3", "4", "5", "6"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_ends_before_its_texts_are_too_long_and_goes_on_from_there() {
+    let posts = Posts::start().await;
+    for title in ["A", "BB", "日本"] {
+        posts.create(title).await;
+    }
+    // With the name of each author, and what counts of each text.
+    let rest = "Anonymous".len() + "Content".len();
+    for (arguments, expected) in [
+        (json!({ "textBytesMax": 9 + 3 * rest }), "日本 BB A"),
+        (json!({ "textBytesMax": 8 + 3 * rest }), "日本 BB ->"),
+        (json!({ "textBytesMax": 0 }), "日本 ->"),
+        (json!({ "first": 1, "textBytesMax": 100 }), "日本 ->"),
+        (
+            json!({ "last": 3, "textBytesMax": 3 + 2 * rest }),
+            "<- BB A",
+        ),
+    ] {
+        let page = page(&posts, arguments.clone()).await;
+        assert_eq!(sketch(&page), expected, "{arguments}");
+    }
+    let first = page(&posts, json!({ "textBytesMax": 0 })).await;
+    let after = &first["pageInfo"]["endCursor"];
+    let second = page(&posts, json!({ "after": after })).await;
+    assert_eq!(sketch(&second), "<- BB A");
+    for wrong in [-1, i32::MAX] {
+        let code = posts
+            .error_code(PAGE, json!({ "textBytesMax": wrong }))
+            .await;
+        assert_eq!(code, "BAD_USER_INPUT");
+    }
 }

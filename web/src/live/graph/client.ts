@@ -70,7 +70,8 @@ export const client = new ApolloClient({
     },
     typePolicies: {
       Query: { fields: { posts: relayStylePagination() } },
-      Post: { fields: { comments: commentPages() } },
+      // Of a text there is the beginning or the whole, never both.
+      Post: { fields: { comments: commentPages(), content: { keyArgs: false } } },
       Comment: {
         fields: {
           // A parent that is gone leaves a reference to nothing: without this, the whole list would be incomplete.

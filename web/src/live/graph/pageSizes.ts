@@ -9,10 +9,15 @@ export const POSTS_PAGE = 20;
 /** The most that the server gives at once. */
 export const LARGEST_PAGE = 100;
 
-/** Where the first comments end for their length, in bytes of their texts: the same in `pages/src/graph.rs`. */
-const COMMENT_BYTES = 16 * 1024;
-/** Below a post that nobody has chosen. */
-const COMMENT_BYTES_BESIDE = COMMENT_BYTES / 2;
+/** Where the first list of posts ends for its length, in bytes of its texts: the same in `pages/src/render.rs`. */
+const LIST_BYTES = 12 * 1024;
+/**
+ * Where a post's text is cut, and where its first comments end. The page service sends more of the text where it weighs
+ * little.
+ */
+const TEXT_BYTES = 16 * 1024;
+/** Of a post that nobody has chosen. */
+const TEXT_BYTES_BESIDE = TEXT_BYTES / 2;
 
 /** As many comments as a reader who comes back had loaded. */
 export function firstComments(): number {
@@ -25,10 +30,15 @@ export function firstPosts(): number {
 }
 
 /**
- * The most bytes that the texts of the first comments may have, so that a first visit weighs little; what follows comes
- * when it is asked for. A reader who comes back may have asked for it.
+ * The most bytes of the texts of the first posts, so that a first visit weighs little; what follows comes when it is asked
+ * for. A reader who comes back may have asked for it.
  */
-export function firstCommentBytes(isChosen: boolean): number | null {
+export function firstListBytes(): number | null {
+  return placeOfNow() ? null : LIST_BYTES;
+}
+
+/** The most bytes of a post's text, and of those of its first comments. */
+export function firstTextBytes(isChosen: boolean): number | null {
   if (placeOfNow()) return null;
-  return isChosen ? COMMENT_BYTES : COMMENT_BYTES_BESIDE;
+  return isChosen ? TEXT_BYTES : TEXT_BYTES_BESIDE;
 }

@@ -8,12 +8,15 @@ import type { TypedDocumentNode } from '@apollo/client';
 
 import { orderOfNow } from '../commentOrder';
 import { commentsAfter, postsAfter } from '../part';
+import { wentByItself } from '../route';
 import { client } from './client';
+import { isCut } from './cut';
 import {
   CommentDocument,
   type CommentOrder,
   CommentPartsFragmentDoc,
   OlderCommentsDocument,
+  type OpenPostFragment,
   OpenPostFragmentDoc,
   PostCommentsDocument,
   PostDocument,
@@ -21,10 +24,19 @@ import {
   PostSummaryFragmentDoc,
   PostsDocument,
   type PostSummaryFragment,
+  PostVersionDocument,
   PostVersionsDocument,
 } from './generated';
 import { forgetComment, forgetOtherOrders, forgetPost, takeIn } from './lists';
-import { COMMENTS_PAGE, firstComments, firstPosts, LARGEST_PAGE, POSTS_PAGE } from './pageSizes';
+import {
+  COMMENTS_PAGE,
+  firstComments,
+  firstListBytes,
+  firstPosts,
+  firstTextBytes,
+  LARGEST_PAGE,
+  POSTS_PAGE,
+} from './pageSizes';
 import { noteComments, notePosts } from './parts';
 
 /** From the server, and not with the answer to an equal query that was sent before. */
@@ -58,17 +70,19 @@ export function isContentStale(id: string): boolean {
 export async function readList(): Promise<string[]> {
   for (;;) {
     const loaded = loadedPosts();
-    const wanted = loaded ? Math.max(POSTS_PAGE, loaded.length) : firstPosts();
+    const wanted = loaded?.length ?? firstPosts();
+    const bytes = loaded ? null : firstListBytes();
     const after = postsAfter();
     let ids: string[] | undefined;
     await takeIn(
       async () =>
-        (loaded && (await readVersions(wanted, after))) ?? (await readPages(PostsDocument, wanted, after)),
+        (loaded && (await readVersions(wanted, after))) ??
+        (await readPages(PostsDocument, wanted, after, bytes)),
       (posts) => {
         // The reader has gone on to another part of the list meanwhile.
         if (after !== postsAfter()) return;
         // Older posts have come meanwhile: this answer ends before them, and would take them off the page.
-        if (loaded && loadedPosts()?.at(-1) !== loaded.at(-1)) return;
+        if (loaded && loadedPosts()?.ids.at(-1) !== loaded.ids.at(-1)) return;
         client.writeQuery({ query: PostsDocument, variables: { first: POSTS_PAGE }, data: { posts } });
         notePosts(after);
         ids = posts.edges.map((edge) => (edge.node as PostSummaryFragment).id);
@@ -78,10 +92,20 @@ export async function readList(): Promise<string[]> {
   }
 }
 
-/** The ids of the posts on the page; undefined before the list was read. */
-function loadedPosts(): string[] | undefined {
+interface LoadedPosts {
+  ids: string[];
+  /** As many as there may be: a list that goes on may have ended for its length. */
+  length: number;
+}
+
+/** The posts on the page; undefined before the list was read. */
+function loadedPosts(): LoadedPosts | undefined {
   const loaded = client.readQuery({ query: PostsDocument, variables: { first: POSTS_PAGE } });
-  return loaded?.posts.edges.map((edge) => (edge.node as PostSummaryFragment).id);
+  if (!loaded) return undefined;
+  const { edges, pageInfo } = loaded.posts;
+  const ids = edges.map((edge) => (edge.node as PostSummaryFragment).id);
+  const isPart = pageInfo.hasNextPage && ids.length > 0;
+  return { ids, length: isPart ? ids.length : Math.max(POSTS_PAGE, ids.length) };
 }
 
 /** The list with the texts that are known; undefined when one of them is missing or has changed. */
@@ -108,32 +132,47 @@ export function summaryOf(id: string): PostSummaryFragment | undefined {
 }
 
 /**
- * Reads one post, with its text where that was shown; tells whether it is there. One that is not there any more
- * leaves the page.
+ * Reads one post, with its text where that was shown and may have changed; tells whether it is there. One that is not there
+ * any more leaves the page.
  */
 export async function rereadPost(id: string): Promise<boolean> {
-  const at = client.cache.identify({ __typename: 'Post', id });
-  const isOpen = client.readFragment({ id: at, fragment: OpenPostFragmentDoc, fragmentName: 'OpenPost' });
-  return isOpen ? readPost(id) : readPostAs(PostSummaryDocument, id);
+  if (!openPost(id)) return readPostAs(PostSummaryDocument, { id });
+  if (isContentStale(id)) return readPost(id);
+  const isThere = await readPostAs(PostVersionDocument, { id });
+  return isThere && isContentStale(id) ? readPost(id) : isThere;
 }
 
-/** Reads one post with its text; tells whether it is there. */
+/** Reads one post with its text, of which no more is cut than was before; tells whether it is there. */
 export function readPost(id: string): Promise<boolean> {
-  return readPostAs(PostDocument, id);
+  const known = openPost(id);
+  return readPostAs(PostDocument, { id, textBytes: known && isCut(known) ? firstTextBytes(true) : null });
 }
 
-async function readPostAs<Data extends { post?: unknown }>(
-  query: TypedDocumentNode<Data, { id: string }>,
-  id: string,
+/** Reads one post with all of its text; tells whether it is there. */
+export function readWholePost(id: string): Promise<boolean> {
+  return readPostAs(PostDocument, { id, textBytes: null });
+}
+
+/** A post whose text was read. */
+function openPost(id: string): OpenPostFragment | undefined {
+  const at = client.cache.identify({ __typename: 'Post', id });
+  const post = client.readFragment({ id: at, fragment: OpenPostFragmentDoc, fragmentName: 'OpenPost' });
+  return (post as OpenPostFragment | null) ?? undefined;
+}
+
+async function readPostAs<Data extends { post?: unknown }, Variables extends { id: string }>(
+  query: TypedDocumentNode<Data, Variables>,
+  variables: Variables,
 ): Promise<boolean> {
+  const { id } = variables;
   let isThere = false;
   await takeIn(
-    async () => (await client.query({ query, variables: { id }, ...ANEW })).data as Data | undefined,
+    async () => (await client.query({ query, variables, ...ANEW })).data as Data | undefined,
     (data) => {
       const post = data?.post as { id: string; updatedAt: string; content?: string } | null | undefined;
       isThere = post != null;
       if (!data || !post) return forgetPost(id);
-      client.writeQuery({ query, variables: { id }, data });
+      client.writeQuery({ query, variables, data });
       if (post.content !== undefined) noteContent(post);
     },
   );
@@ -147,19 +186,20 @@ async function readPostAs<Data extends { post?: unknown }>(
 export async function readComments(id: string, orderBy = orderOfNow()): Promise<string | undefined> {
   const first = firstComments();
   const after = orderBy === 'NEWEST_FIRST' ? commentsAfter(id) : undefined;
+  const known = { query: PostCommentsDocument, variables: { id, first: COMMENTS_PAGE, orderBy } };
+  const commentBytes = client.readQuery(known) ? null : firstTextBytes(!wentByItself());
   let cursor: string | undefined;
   await takeIn(
     async () => {
-      const variables = { id, first, after: after ?? null, orderBy };
+      const variables = { id, first, after: after ?? null, orderBy, commentBytes };
       return (await client.query({ query: PostCommentsDocument, variables, ...ANEW })).data;
     },
     (data) => {
       cursor = data?.post?.commentChangesCursor;
-      const variables = { id, first: COMMENTS_PAGE, orderBy };
       if (!data?.post) return forgetPost(id);
       // The reader has gone on to another part of the list meanwhile.
       if (orderBy === 'NEWEST_FIRST' && after !== commentsAfter(id)) return;
-      client.writeQuery({ query: PostCommentsDocument, variables, data });
+      client.writeQuery({ ...known, data });
       if (orderBy === 'NEWEST_FIRST') noteComments(id, after);
       // They are followed from an earlier cursor than this one.
       forgetOtherOrders(id, orderBy);
@@ -236,23 +276,30 @@ interface Page<Edge> {
   pageInfo: { hasNextPage: boolean; endCursor?: string | null };
 }
 
+interface PageVariables {
+  first: number;
+  after?: string | null;
+  listBytes?: number | null;
+}
+
+/** As many as are wanted, or up to where a page ends for its length. */
 async function readPages<Edge, Posts extends Page<Edge>>(
-  query: TypedDocumentNode<{ posts: Posts & Page<Edge> }, { first: number; after?: string | null }>,
+  query: TypedDocumentNode<{ posts: Posts & Page<Edge> }, PageVariables>,
   wanted: number,
   begin: string | undefined,
+  listBytes: number | null = null,
 ): Promise<Posts> {
   const edges: Edge[] = [];
   for (let after: string | null = begin ?? null; ;) {
-    const variables: { first: number; after: string | null } = {
-      first: Math.min(LARGEST_PAGE, wanted - edges.length),
-      after,
-    };
+    const first = Math.min(LARGEST_PAGE, wanted - edges.length);
+    const variables: PageVariables = { first, after, ...(listBytes !== null && { listBytes }) };
     const { data } = await client.query({ query, variables, ...ANEW });
     if (!data) throw new Error('the list of posts came without data');
     const { posts } = data as { posts: Posts };
     edges.push(...posts.edges);
     const { hasNextPage, endCursor } = posts.pageInfo;
-    if (!hasNextPage || edges.length >= wanted) return { ...posts, edges };
+    const isShort = posts.edges.length < first;
+    if (!hasNextPage || isShort || edges.length >= wanted) return { ...posts, edges };
     after = endCursor ?? null;
   }
 }

@@ -5,10 +5,18 @@ import { fetchSigned } from '../../signIn/session';
 import { orderOfNow } from '../commentOrder';
 import { commentsAfter, postsAfter } from '../part';
 import { placeOfNow } from '../place';
-import { routeOf } from '../route';
+import { readsOn, routeOf } from '../route';
 import { isWide } from '../wide';
+import { isCut } from './cut';
 import type { StartCommentsQuery, StartPostQuery, StartQuery } from './generated';
-import { COMMENTS_PAGE, firstCommentBytes, firstComments, firstPosts, POSTS_PAGE } from './pageSizes';
+import {
+  COMMENTS_PAGE,
+  firstComments,
+  firstListBytes,
+  firstPosts,
+  firstTextBytes,
+  POSTS_PAGE,
+} from './pageSizes';
 import query from './start.graphql?raw';
 
 export const GRAPHQL_PATH = '/graphql';
@@ -52,9 +60,14 @@ export const started: Promise<StartQuery | undefined> = start();
 export const startedComments: Promise<StartCommentsQuery | undefined> = startComments();
 
 async function start(): Promise<StartQuery | undefined> {
-  if (!handed) return ask<StartQuery>('Start', { posts: firstPosts(), after: postsBegin ?? null, ...shown });
+  const textBytes = readsOn() ? null : firstTextBytes(chosenAtStart !== undefined);
+  if (!handed) {
+    const list = { posts: firstPosts(), listBytes: firstListBytes(), after: postsBegin ?? null };
+    return ask<StartQuery>('Start', { ...list, textBytes, ...shown });
+  }
   if (newestHanded === undefined) return handed.start;
-  return { ...handed.start, ...(await ask<StartPostQuery>('StartPost', { id: newestHanded })) };
+  const newest = await ask<StartPostQuery>('StartPost', { id: newestHanded, textBytes });
+  return { ...handed.start, ...newest };
 }
 
 async function startComments(): Promise<StartCommentsQuery | undefined> {
@@ -63,7 +76,7 @@ async function startComments(): Promise<StartCommentsQuery | undefined> {
   if (orderOfNow() !== 'NEWEST_FIRST') return undefined;
   const variables = {
     comments: firstComments(),
-    commentBytes: firstCommentBytes(chosenAtStart !== undefined),
+    commentBytes: firstTextBytes(chosenAtStart !== undefined),
     after: commentsBegin ?? null,
     ...shown,
   };
@@ -82,16 +95,28 @@ function takeHanded(): Handed | undefined {
     const begin = chosenAtStart === undefined ? postsBegin : commentsBegin;
     const isSamePart = read.after === (begin ?? null);
     const isSame = isSamePart && read.start.chosen?.id === chosenAtStart;
-    return isSame && !lacksComments(read.comments) ? read : undefined;
+    return isSame && !lacksSome(read) ? read : undefined;
   } catch {
     return undefined;
   }
 }
 
-/** Whether a reader who comes back had loaded more comments than these, which end for their length. */
-function lacksComments(answer: StartCommentsQuery | undefined): boolean {
-  const { edges, pageInfo } = answer?.chosen?.comments ?? {};
-  return pageInfo?.hasNextPage === true && (edges?.length ?? 0) < (placeOfNow()?.comments ?? 0);
+/** Whether a reader who comes back had more than this, which ends for its length. */
+function lacksSome({ start: { posts, chosen }, comments }: Handed): boolean {
+  const place = placeOfNow();
+  const lacks = (list: List | undefined, had: number) =>
+    list?.pageInfo.hasNextPage === true && list.edges.length < had;
+  return (
+    place !== undefined &&
+    (lacks(posts, place.posts) ||
+      lacks(comments?.chosen?.comments, place.comments) ||
+      (place.isWhole === true && chosen != null && isCut(chosen)))
+  );
+}
+
+interface List {
+  edges: unknown[];
+  pageInfo: { hasNextPage: boolean };
 }
 
 async function ask<Data>(

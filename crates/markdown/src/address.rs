@@ -14,7 +14,7 @@ const ENDING: [char; 13] = [
 
 /// The address as a browser understands it. None for one that does not lead to another page or to a mailbox, and for
 /// one with a user's name in it, which reads as another host's.
-pub(super) fn safe(typed: &str) -> Option<String> {
+pub fn safe(typed: &str) -> Option<String> {
     let url = Url::parse(typed).ok()?;
     let is_safe = match url.scheme() {
         "mailto" => true,
@@ -26,20 +26,23 @@ pub(super) fn safe(typed: &str) -> Option<String> {
     is_safe.then(|| url.into())
 }
 
-/// The host that a link leads to, where its words, as they are shown, look like another one's address: all of them, or
-/// some that begin as addresses do. Words that are drawn in another order may look like anything.
-pub(super) fn other_host(words: &str, address: &str) -> Option<String> {
+/// The host that a link leads to, where its words, as they are shown, have what looks like another one's address,
+/// anywhere. Words that are drawn in another order may look like anything.
+pub fn other_host(words: &str, address: &str) -> Option<String> {
     let host = host_of(address)?;
     let seen = words.chars().filter(|c| !is_unseen(*c));
     let shown: String = seen.map(|c| if is_dot(c) { '.' } else { c }).collect();
-    let mut said = addresses(&shown);
-    let all = without_marks(&shown);
-    if said.is_empty() && looks_like_address(all) {
-        said.push(all);
-    }
-    let is_other = |said: &&str| host_said(said).as_deref().map(name_of) != Some(name_of(&host));
     let is_turned = words.contains(['\u{202D}', '\u{202E}']);
-    (is_turned || said.iter().any(is_other)).then_some(host)
+    let is_other = |said: &str| host_said(said).as_deref().map(name_of) != Some(name_of(&host));
+    let name = without_port(&host);
+    let is_other_name = |said: &str| {
+        let said = host_said(said);
+        said.as_deref().map(name_of) != Some(name_of(name))
+    };
+    let is_other = is_turned
+        || addresses(&shown).into_iter().any(is_other)
+        || hosts(&shown).into_iter().any(is_other_name);
+    is_other.then_some(host)
 }
 
 /// What begins as an address does, each up to a blank.
@@ -51,13 +54,56 @@ fn addresses(shown: &str) -> Vec<&str> {
         let Some(begin) = begins.iter().find(|it| at >= next && has_prefix(rest, it)) else {
             continue;
         };
-        let end = rest.find(super::is_blank).unwrap_or(rest.len());
+        let end = rest.find(crate::is_blank).unwrap_or(rest.len());
         if end > begin.len() {
             found.push(&rest[..end]);
             next = at + end;
         }
     }
     found
+}
+
+/// What looks like the name of a host or a number of one, without its port. What follows the `/` of an address belongs to
+/// it: `index.html` is no host there.
+fn hosts(shown: &str) -> Vec<&str> {
+    let (mut found, mut is_path, mut word_end) = (Vec::new(), false, None);
+    let mut at = 0;
+    while let Some(c) = shown[at..].chars().next() {
+        let mut next = at + c.len_utf8();
+        if crate::is_blank(c) {
+            is_path = false;
+        } else if matches!(c, '/' | '?' | '#') {
+            is_path |= word_end == Some(at);
+        } else if is_of_host(c) {
+            let rest = &shown[at..];
+            let run = &rest[..rest.find(|c| !is_of_host(c)).unwrap_or(rest.len())];
+            next = at + run.len();
+            if run.ends_with(char::is_alphanumeric) {
+                word_end = Some(next);
+            }
+            if !is_path {
+                let names = run.split("..").map(|it| it.trim_matches(['.', '_', '-']));
+                found.extend(names.filter(|name| is_host(name)));
+            }
+        }
+        at = next;
+    }
+    found
+}
+
+fn is_of_host(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '.' | '_' | '-')
+}
+
+/// `a.example` or `127.0.0.1`. The last part of a name begins with a letter, and has two at least.
+fn is_host(name: &str) -> bool {
+    let Some((_, last)) = name.rsplit_once('.') else {
+        return false;
+    };
+    let mut chars = last.chars();
+    let is_name = chars.next().is_some_and(char::is_alphabetic) && chars.next().is_some();
+    let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|it| it.is_ascii_digit());
+    is_name || name.split('.').count() == 4 && name.split('.').all(is_digits)
 }
 
 fn host_said(said: &str) -> Option<String> {
@@ -77,6 +123,13 @@ fn without_marks(text: &str) -> &str {
 fn name_of(host: &str) -> &str {
     let name = host.strip_prefix("www.").unwrap_or(host);
     name.strip_suffix('.').unwrap_or(name)
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|it| it.is_ascii_digit()) => name,
+        _ => host,
+    }
 }
 
 /// What looks like a dot.
@@ -104,18 +157,6 @@ fn is_unseen(c: char) -> bool {
             | '\u{E0000}'..='\u{E0FFF}')
 }
 
-/// `a.example` or `a.example/...`.
-fn looks_like_address(shown: &str) -> bool {
-    let name = shown.split('/').next().unwrap_or_default();
-    if name.contains(super::is_blank) {
-        return false;
-    }
-    match name.rsplit_once('.') {
-        Some((before, last)) => !before.is_empty() && last.chars().nth(1).is_some(),
-        None => false,
-    }
-}
-
 fn has_prefix(text: &str, prefix: &str) -> bool {
     let begin = text.as_bytes().get(..prefix.len());
     begin.is_some_and(|begin| begin.eq_ignore_ascii_case(prefix.as_bytes()))
@@ -124,7 +165,7 @@ fn has_prefix(text: &str, prefix: &str) -> bool {
 /// Characters without a blank or `<` between them. An address ends with them at the latest, and many may begin in them:
 /// their end is looked for once.
 #[derive(Default)]
-pub(super) struct Run {
+pub(crate) struct Run {
     end: usize,
     /// Where the last `)` is.
     close: Option<usize>,
@@ -133,7 +174,7 @@ pub(super) struct Run {
 impl Run {
     fn at(text: &str, at: usize) -> Self {
         let rest = &text[at..];
-        let length = rest.find(|c: char| super::is_blank(c) || c == '<');
+        let length = rest.find(|c: char| crate::is_blank(c) || c == '<');
         let run = &rest[..length.unwrap_or(rest.len())];
         Self {
             end: at + run.len(),
@@ -144,7 +185,7 @@ impl Run {
 
 /// A bare address at `at`, after the character `before`: its length in bytes, and where it leads to. `run` is that of the
 /// last one.
-pub(super) fn bare(
+pub(crate) fn bare(
     text: &str,
     at: usize,
     before: Option<char>,
@@ -170,7 +211,7 @@ pub(super) fn bare(
         let length = web(rest.find("://")? + 3)?;
         return Some((length, rest[..length].to_owned()));
     }
-    let is_after_blank = before.is_none_or(|c| super::is_blank(c) || "*_~(".contains(c));
+    let is_after_blank = before.is_none_or(|c| crate::is_blank(c) || "*_~(".contains(c));
     if is_after_blank && has_prefix(rest, "www.") {
         // The first rule takes these letters as they are typed.
         let length = rest.starts_with("www.").then(|| web(4)).flatten()?;
@@ -309,6 +350,18 @@ mod tests {
             "bank\u{FF61}example",
             "https://evil.example https://bank.example",
             "see www.bank.example",
+            "See: bank.example/login",
+            "See:bank.example/login",
+            "See:/bank.example",
+            "./bank.example",
+            "go to bank.example, please",
+            "bank.example...more",
+            "evil.example bank.example",
+            "bank.example@evil.example",
+            "https://bank.example@evil.example",
+            "login\u{2192}bank.example",
+            "b\u{FC}cher.example now",
+            "at 192.0.2.10",
             "\u{202E}elpmaxe.knab",
         ] {
             assert_eq!(
@@ -326,6 +379,14 @@ mod tests {
             "(https://evil.example).",
             "evil.example.",
             "see http: there",
+            "See: evil.example/login",
+            "evil.example/index.html",
+            "https://evil.example/a/index.html?next=bank.example#bank.example",
+            "evil.example?next=bank.example",
+            "evil.example:8080",
+            "src/main.rs",
+            "version 1.20",
+            "wait... what",
         ] {
             assert_eq!(other_host(words, evil), None, "{words}");
         }

@@ -2,10 +2,10 @@
 //!
 //! As marked has them: a quote or a list takes its lines without its marks, and these are blocks again.
 
-use super::NESTED_MAX;
-use super::phrases::{self, Emphases, Phrase};
+use crate::NESTED_MAX;
+use crate::phrases::{self, Emphases, Phrase};
 
-pub(super) enum Block {
+pub enum Block {
     Paragraph(Vec<Phrase>),
     Heading(Vec<Phrase>),
     Code(String),
@@ -19,7 +19,7 @@ pub(super) enum Block {
     TooDeep(String),
 }
 
-pub(super) struct Item {
+pub struct Item {
     /// `[ ] ` or `[x] ` before the words.
     pub mark: Option<String>,
     pub blocks: Vec<Block>,
@@ -28,7 +28,7 @@ pub(super) struct Item {
 }
 
 /// `text` has line feeds alone at the ends of its lines.
-pub(super) fn parse(text: &str) -> Vec<Block> {
+pub fn parse(text: &str) -> Vec<Block> {
     let lines = text.strip_suffix('\n').unwrap_or(text).split('\n');
     let lines = lines.map(str::to_owned).collect();
     let mut parser = Parser {
@@ -309,7 +309,7 @@ fn begins_html(text: &str) -> bool {
     };
     let (opened, rest) = name(tag);
     let is_raw = matches!(opened.as_str(), "script" | "pre" | "style" | "textarea");
-    if is_raw && (rest.is_empty() || rest.starts_with('>') || rest.starts_with(super::is_blank)) {
+    if is_raw && (rest.is_empty() || rest.starts_with('>') || rest.starts_with(crate::is_blank)) {
         return true;
     }
     let (name, rest) = name(tag.strip_prefix('/').unwrap_or(tag));
@@ -320,7 +320,7 @@ fn begins_html(text: &str) -> bool {
 /// The last item ends with its last word.
 fn trim_end(lines: &mut Vec<String>) {
     while let Some(last) = lines.last_mut() {
-        last.truncate(last.trim_end_matches(super::is_blank).len());
+        last.truncate(last.trim_end_matches(crate::is_blank).len());
         if !last.is_empty() || lines.len() == 1 {
             break;
         }
@@ -395,16 +395,32 @@ fn ends_paragraph(line: &str) -> bool {
         .is_some_and(|bullet| !is_blank(&bullet.rest) && bullet.start.is_none_or(|it| it == 1))
 }
 
+/// Whether a line with words is of another block than the line before it: nothing that stands within lines is in both.
+pub(crate) fn begins(mut line: &str, mut before: &str) -> bool {
+    for _ in 0..=NESTED_MAX {
+        match (quoted(line), quoted(before)) {
+            (Some(inner), Some(inner_before)) => (line, before) = (inner, inner_before),
+            (Some(_), None) => return true,
+            (None, _) => {
+                return Bullet::of(line).is_some()
+                    || heading(line).is_some()
+                    || heading(before).is_some();
+            }
+        }
+    }
+    false
+}
+
 /// A line that opens code, or closes it.
 #[derive(Clone, Copy)]
-struct Fence {
+pub(crate) struct Fence {
     mark: char,
     length: usize,
     indent: usize,
 }
 
 impl Fence {
-    fn of(line: &str) -> Option<Self> {
+    pub(crate) fn of(line: &str) -> Option<Self> {
         let (indent, text) = little_indent(line, 3)?;
         let mark = text.chars().next().filter(|c| matches!(c, '`' | '~'))?;
         let length = text.len() - text.trim_start_matches(mark).len();
@@ -416,7 +432,7 @@ impl Fence {
         })
     }
 
-    fn is_closed_by(self, line: &str) -> bool {
+    pub(crate) fn is_closed_by(self, line: &str) -> bool {
         let Some((_, text)) = little_indent(line, 3) else {
             return false;
         };
@@ -450,15 +466,15 @@ fn heading(line: &str) -> Option<&str> {
     let (_, text) = little_indent(line, 3)?;
     let level = text.len() - text.trim_start_matches('#').len();
     let words = &text[level..];
-    let is_heading = (1..=6).contains(&level) && words.chars().next().is_none_or(super::is_blank);
+    let is_heading = (1..=6).contains(&level) && words.chars().next().is_none_or(crate::is_blank);
     if !is_heading {
         return None;
     }
-    let words = words.trim_matches(super::is_blank);
+    let words = words.trim_matches(crate::is_blank);
     let open = words.trim_end_matches('#');
     let closes = open.is_empty() || open.ends_with([' ', '\t']);
     Some(if closes {
-        open.trim_matches(super::is_blank)
+        open.trim_matches(crate::is_blank)
     } else {
         words
     })
@@ -476,7 +492,7 @@ fn is_rule(line: &str) -> bool {
     marks >= 3 && text.chars().all(|c| c == mark || c == ' ' || c == '\t')
 }
 
-fn is_blank(line: &str) -> bool {
+pub(crate) fn is_blank(line: &str) -> bool {
     line.trim_matches([' ', '\t']).is_empty()
 }
 

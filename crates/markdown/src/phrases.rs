@@ -7,8 +7,8 @@ use std::ops::Range;
 
 use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
 
-use super::address::{self, Run};
-use super::is_blank;
+use crate::address::{self, Run};
+use crate::is_blank;
 
 /// Of a text; what begins after them stays as it was typed.
 const EMPHASES_MAX: usize = 100;
@@ -21,7 +21,7 @@ const NESTED_PARENTHESES_MAX: usize = 32;
 const SCHEME_CHARS: std::ops::RangeInclusive<usize> = 2..=32;
 
 /// `typed` is what a reader has typed.
-pub(super) enum Phrase {
+pub enum Phrase {
     Text(String),
     Emphasis { typed: String, phrases: Vec<Phrase> },
     Strong { typed: String, phrases: Vec<Phrase> },
@@ -29,7 +29,7 @@ pub(super) enum Phrase {
     Link(Link),
 }
 
-pub(super) struct Link {
+pub struct Link {
     pub typed: String,
     /// As it was typed: it may lead nowhere.
     pub target: String,
@@ -38,7 +38,7 @@ pub(super) struct Link {
 }
 
 /// The words that a reader sees.
-pub(super) fn shown(phrases: &[Phrase]) -> String {
+pub fn shown(phrases: &[Phrase]) -> String {
     let words = phrases.iter().map(|phrase| match phrase {
         Phrase::Text(text) | Phrase::Code { text, .. } => text.clone(),
         Phrase::Emphasis { phrases, .. }
@@ -49,12 +49,12 @@ pub(super) fn shown(phrases: &[Phrase]) -> String {
 }
 
 /// The emphases that a text may still have.
-pub(super) struct Emphases {
+pub(crate) struct Emphases {
     left: usize,
 }
 
 impl Emphases {
-    pub(super) fn of(text: &str) -> Self {
+    pub(crate) fn of(text: &str) -> Self {
         let marks = text
             .bytes()
             .filter(|byte| matches!(byte, b'*' | b'_'))
@@ -64,8 +64,19 @@ impl Emphases {
     }
 }
 
-pub(super) fn parse(text: &str, emphases: &mut Emphases) -> Vec<Phrase> {
+pub(crate) fn parse(text: &str, emphases: &mut Emphases) -> Vec<Phrase> {
     Scanner::new(text, emphases, false).phrases()
+}
+
+/// Where each construct of a text stands, in bytes: emphases, code, links, bare addresses, and characters after a
+/// backslash. Cut within one, it would be shown as it was typed, or lead elsewhere.
+pub(crate) fn constructs(text: &str) -> Vec<Range<usize>> {
+    let mut emphases = Emphases::of(text);
+    let mut scanner = Scanner::new(text, &mut emphases, false);
+    scanner.scan();
+    let mut constructs = std::mem::take(&mut scanner.constructs);
+    scanner.emphasized(&mut constructs);
+    constructs
 }
 
 /// Reads a text once from its beginning to its end.
@@ -76,6 +87,8 @@ struct Scanner<'t, 'e> {
     is_in_link: bool,
     at: usize,
     pieces: Vec<Piece>,
+    /// Those that were found so far: all but the emphases.
+    constructs: Vec<Range<usize>>,
     brackets: Vec<(usize, Bracket)>,
     /// Lengths of backticks that nothing closes from here on.
     unclosed: HashSet<usize>,
@@ -119,6 +132,7 @@ impl<'t, 'e> Scanner<'t, 'e> {
             is_in_link,
             at: 0,
             pieces: Vec::new(),
+            constructs: Vec::new(),
             brackets: Vec::new(),
             unclosed: HashSet::new(),
             untitled: HashMap::new(),
@@ -130,6 +144,11 @@ impl<'t, 'e> Scanner<'t, 'e> {
     }
 
     fn phrases(mut self) -> Vec<Phrase> {
+        self.scan();
+        self.emphasized(&mut Vec::new())
+    }
+
+    fn scan(&mut self) {
         while let Some(c) = self.rest().chars().next() {
             let found = match c {
                 '\\' => self.escape(),
@@ -146,7 +165,6 @@ impl<'t, 'e> Scanner<'t, 'e> {
                 self.push_text(run.max(c.len_utf8()));
             }
         }
-        self.emphasized()
     }
 
     fn rest(&self) -> &'t str {
@@ -155,6 +173,7 @@ impl<'t, 'e> Scanner<'t, 'e> {
 
     fn push(&mut self, phrase: Phrase, length: usize) -> bool {
         self.pieces.push(Piece::Phrase(phrase));
+        self.constructs.push(self.at..self.at + length);
         self.at += length;
         true
     }
@@ -355,8 +374,9 @@ impl<'t, 'e> Scanner<'t, 'e> {
         true
     }
 
-    /// The phrases, with the marks that are pairs as emphasis. A text has few marks, so that each may look at all.
-    fn emphasized(mut self) -> Vec<Phrase> {
+    /// The phrases, with the marks that are pairs as emphasis, which are added to the constructs. A text has few marks, so
+    /// that each may look at all.
+    fn emphasized(mut self, constructs: &mut Vec<Range<usize>>) -> Vec<Phrase> {
         let places: Vec<usize> = (0..self.pieces.len())
             .filter(|place| matches!(self.pieces[*place], Piece::Marks(_)))
             .collect();
@@ -371,7 +391,7 @@ impl<'t, 'e> Scanner<'t, 'e> {
             pairs[pair].is_drawn = number < self.emphases.left;
         }
         self.emphases.left -= pairs.iter().filter(|pair| pair.is_drawn).count();
-        self.nested(&pairs)
+        self.nested(&pairs, constructs)
     }
 
     fn find_pairs(&mut self, places: &[usize]) -> Vec<Pair> {
@@ -438,7 +458,7 @@ impl<'t, 'e> Scanner<'t, 'e> {
         }
     }
 
-    fn nested(self, pairs: &[Pair]) -> Vec<Phrase> {
+    fn nested(self, pairs: &[Pair], constructs: &mut Vec<Range<usize>>) -> Vec<Phrase> {
         let text = self.text;
         let mut open: Vec<(usize, Vec<Phrase>)> = Vec::new();
         let mut phrases = Vec::new();
@@ -458,6 +478,7 @@ impl<'t, 'e> Scanner<'t, 'e> {
                 if !pairs[*pair].is_drawn {
                     append(&mut phrases, Phrase::Text(text[at..end].to_owned()));
                 } else if let Some((begin, outer)) = open.pop() {
+                    constructs.push(begin..end);
                     let typed = text[begin..end].to_owned();
                     let phrases_in = std::mem::replace(&mut phrases, outer);
                     phrases.push(match pairs[*pair].width {
