@@ -47,6 +47,9 @@ settings! {
         /// is the number that the instance asks for that started last. The target collection must not have a collation of
         /// its own. Default 1; 64 at most.
         partitions: u32 = 1,
+        /// Whether this process runs a command for operators. Then it asks for no number of partitions, but follows what
+        /// is there, and leads none of them while other instances live. Default false.
+        for_command: bool = false,
         /// Changes a transaction takes at most. Default 32768. A process begins with a small part of this and
         /// of the next two, and its transactions grow while they commit in less than half of
         /// [`ProjectorSettings::commit_aim`].
@@ -68,8 +71,9 @@ settings! {
         batch_linger_behind: Duration = Duration::from_millis(250),
         /// Events read ahead while a batch commits, with those of the batch. Default 65536.
         prefetch_count_max: usize = 65_536,
-        /// Bytes of events read ahead while a batch commits, with those of the batch. Default 12 MiB. One answer
-        /// of the server, 16 MB at most, comes on top.
+        /// Bytes of events read ahead while a batch commits, with those of the batch. Default 12 MiB. The partitions
+        /// that a process leads when their streams are opened share them, but each has 2 MiB. One answer of the server
+        /// for each, 16 MB at most, comes on top.
         prefetch_bytes_max: usize = 12 << 20,
         /// How long a leader may be silent before another instance takes over. Default 3 s: less than a reader
         /// should wait at a barrier ([`crate::Projector::wait_until_passed`]).

@@ -219,6 +219,51 @@ async fn the_instances_share_the_partitions() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_follows_the_present_number_and_leads_only_where_nobody_else_does() {
+    let board = Board::with_posts(POSTS).await;
+    fill(&board, 1_000).await;
+    let service = board.project(settings()).await;
+    until_shared(&board, &[4]).await;
+    until_serving(&service, "feed.g1x4").await;
+    let for_command = settings().partitions(1).for_command(true);
+    let command = board.project(for_command.clone()).await;
+    until_serving(&command, "feed.g1x4").await;
+    command.rebuild().await.expect("it is rebuilt");
+    until_serving(&command, "feed.g2x4").await;
+    assert!(!command.lag().leading);
+    command.stop().await;
+    until_shared(&board, &[4]).await;
+    service.stop().await;
+
+    let command = board.project(for_command).await;
+    command.rebuild().await.expect("it is rebuilt");
+    until_serving(&command, "feed.g3x4").await;
+    board.assert_projected(&command).await;
+    command.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_set_that_lacks_a_checkpoint_or_a_lease_is_replaced() {
+    let board = Board::with_posts(POSTS).await;
+    fill(&board, 1_000).await;
+    let projector = board.project(settings()).await;
+    until_serving(&projector, "feed.g1x4").await;
+    let lacking = [
+        ("changefeed_checkpoints", "1/2", "feed.g2x4"),
+        ("changefeed_leases", "2/3", "feed.g3x4"),
+    ];
+    for (collection, part, next) in lacking {
+        let named = doc! { "_id": { "$regex": format!("/{part}$") } };
+        let gone = board.own(collection).delete_one(named).await;
+        assert_eq!(gone.expect("it is removed").deleted_count, 1);
+        until_serving(&projector, next).await;
+    }
+    fill(&board, 2_000).await;
+    board.assert_projected(&projector).await;
+    projector.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn others_take_over_from_one_that_is_killed() {
     for point in [
         marker::EVENT_READ,

@@ -26,9 +26,11 @@ pub const DEFAULT_DATABASE: &str = "rejoinder";
 /// How long an operation waits for a primary (during a failover, say) before it fails, unless
 /// `MONGO_URI` has a `serverSelectionTimeoutMS`.
 const SERVER_SELECTION_TIME_LIMIT: Duration = Duration::from_secs(10);
-/// Connections for change streams and for the service's own work, at most. A `maxPoolSize` in
-/// `MONGO_URI` may only raise it: with fewer, one open stream would delay another.
+/// Connections for change streams and for the service's own work, at most, and those that each partition of a projection
+/// adds: while a set of partitions replaces another one, up to three are led. A `maxPoolSize` in `MONGO_URI` may only raise
+/// it: with fewer, one open stream would delay another.
 const OWN_CONNECTIONS_MAX: u32 = 10;
+const CONNECTIONS_OF_PARTITION: u32 = 3;
 /// Readiness checks that run at a time; each uses one connection.
 const CHECKS_MAX: u32 = 2;
 
@@ -56,6 +58,9 @@ pub struct DatabaseSettings {
     /// well below the 30 s that a request may take.
     #[arg(long, env = "DATABASE_WAIT_MAX", alias = "database-wait-seconds-max", default_value = "5s", value_parser = service::duration_from(Duration::from_secs(1)))]
     pub database_wait_max: Duration,
+    /// Partitions of the service's projection: each has a stream and a session of its own.
+    #[arg(skip)]
+    pub partitions: u32,
 }
 
 impl DatabaseSettings {
@@ -66,7 +71,7 @@ impl DatabaseSettings {
     /// When the connection string is malformed, no server answers, or it is a standalone one.
     pub async fn connect(&self, app_name: &str) -> anyhow::Result<Database> {
         let database = self
-            .client(app_name, own_connections, Reads::AtPrimary)
+            .client(app_name, |it| self.own_connections(it), Reads::AtPrimary)
             .await?
             .0;
         if self
@@ -112,6 +117,12 @@ impl DatabaseSettings {
         Ok(DatabaseCalls::new(database, limits, metrics))
     }
 
+    fn own_connections(&self, in_uri: Option<u32>) -> u32 {
+        let of_partitions = CONNECTIONS_OF_PARTITION.saturating_mul(self.partitions);
+        let needed = OWN_CONNECTIONS_MAX.saturating_add(of_partitions);
+        in_uri.unwrap_or_default().max(needed)
+    }
+
     /// A client of its own for change streams: each open stream keeps one of its connections busy
     /// all the time.
     ///
@@ -120,7 +131,7 @@ impl DatabaseSettings {
     pub async fn stream_client(&self, app_name: &str) -> anyhow::Result<Client> {
         let name = format!("{app_name} change streams");
         let (database, _) = self
-            .client(&name, own_connections, Reads::WhereTheUriSays)
+            .client(&name, |it| self.own_connections(it), Reads::WhereTheUriSays)
             .await?;
         Ok(database.client().clone())
     }
@@ -200,10 +211,6 @@ enum Reads {
 
 const AT_PRIMARY: SelectionCriteria = SelectionCriteria::ReadPreference(ReadPreference::Primary);
 
-fn own_connections(in_uri: Option<u32>) -> u32 {
-    in_uri.unwrap_or_default().max(OWN_CONNECTIONS_MAX)
-}
-
 /// Why the database is not ready, for operators.
 #[derive(Debug, thiserror::Error)]
 enum CheckError {
@@ -230,6 +237,15 @@ mod tests {
         database: DatabaseSettings,
     }
 
+    #[test]
+    fn each_partition_adds_connections() {
+        let mut settings = Flags::parse_from(["posts"]).database;
+        assert_eq!(settings.own_connections(Some(5)), 10);
+        settings.partitions = 8;
+        assert_eq!(settings.own_connections(Some(5)), 34);
+        assert_eq!(settings.own_connections(Some(50)), 50);
+    }
+
     #[tokio::test]
     async fn only_change_streams_are_read_where_the_uri_says() {
         let uri = "--mongo-uri=mongodb://127.0.0.1:1/x?readPreference=secondaryPreferred";
@@ -240,7 +256,7 @@ mod tests {
             Ok::<_, Overloaded>(database.selection_criteria().cloned())
         });
         assert_eq!(criteria.await, Ok(Some(AT_PRIMARY)));
-        let client = |reads| settings.client("posts", own_connections, reads);
+        let client = |reads| settings.client("posts", |it| settings.own_connections(it), reads);
         let (own, _) = client(Reads::AtPrimary).await.expect("a client");
         assert_eq!(own.selection_criteria(), Some(&AT_PRIMARY));
         let streams = settings.stream_client("posts").await.expect("a client");

@@ -1,7 +1,8 @@
 //! The commands for operators: `--rebuild` and `--replay-dead-letters`.
 //!
 //! A command joins the projection as one more instance. If another one leads, that one does the work;
-//! if none does, this one takes the lease and leads until the work is done.
+//! if none does, this one takes the lease and leads until the work is done. It asks for no number of partitions: the
+//! operator's environment need not be that of the service.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use service::{Lifecycle, Metrics, OldNames, telemetry};
 use subgraph::collections;
 
 use crate::comment_projection::{self, CommentProjection};
-use crate::config::Config;
+use crate::config::{Config, PARTITIONS_MAX};
 use crate::store;
 
 /// How often this instance checks whether it has seen the switch.
@@ -65,9 +66,12 @@ fn start(config: &Config, old_names: OldNames) -> anyhow::Result<()> {
 }
 
 async fn join(config: &Config) -> anyhow::Result<Projector> {
-    let database = config.subgraph.database.connect("posts").await?;
+    let mut settings = config.subgraph.database.clone();
+    // It leads as many as there are, if no instance runs.
+    settings.partitions = PARTITIONS_MAX;
+    let database = settings.connect("posts").await?;
     collections::create_if_possible(store::create_indexes(&database)).await;
-    let streams = config.subgraph.database.stream_client("posts").await?;
+    let streams = settings.stream_client("posts").await?;
     let metrics = Metrics::new("posts");
     let metrics =
         metrics.with_registry(|registry| ProjectionMetrics::register(registry, "comments"));
@@ -75,7 +79,7 @@ async fn join(config: &Config) -> anyhow::Result<Projector> {
     Projector::start(
         comment_projection::source(streams, &database),
         projection,
-        config.projector(),
+        config.projector().for_command(true),
         metrics,
     )
     .await

@@ -6,6 +6,9 @@ use changefeed::ProjectorSettings;
 use clap::builder::RangedU64ValueParser;
 use service::{duration, duration_from};
 
+/// Partitions that the projection can have.
+pub(crate) const PARTITIONS_MAX: u32 = 64;
+
 /// Serves the posts subgraph of Rejoinder: posts with their newest comments and comment counts.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(name = "posts", version)]
@@ -24,7 +27,7 @@ pub struct Config {
     /// Divide the projection into so many partitions of the posts, each written by one of the running instances, where one
     /// writer is too slow. Another number is built in the background beside the one that serves. Give all instances the
     /// same: the one that starts last decides.
-    #[arg(long, env = "PROJECTION_PARTITIONS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    #[arg(long, env = "PROJECTION_PARTITIONS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(PARTITIONS_MAX)))]
     pub projection_partitions: u32,
     /// Limit the changes of comments in one transaction of the projection. Transactions start small and grow
     /// while they are fast; this and the next two settings bound them.

@@ -78,11 +78,12 @@ pub fn main() -> ExitCode {
 /// # Errors
 /// When MongoDB cannot be reached at the start, or a background task fails.
 pub async fn run(
-    config: Config,
+    mut config: Config,
     listener: TcpListener,
     lifecycle: Lifecycle,
 ) -> anyhow::Result<()> {
     let settings = config.projector();
+    config.subgraph.database.partitions = config.projection_partitions;
     let subgraph = Subgraph::connect("posts", config.subgraph, lifecycle).await?;
     let Subgraph {
         database,

@@ -94,7 +94,7 @@ impl Leader<'_> {
             batch.full |= taken < batch.events.len();
             let took = self.write(&batch.events[..taken], decoded).await?;
             batch.events.drain(..taken);
-            self.suspects = self.suspects.saturating_sub(taken);
+            self.suspects = self.suspects.saturating_sub(own);
             if own > 0 {
                 self.instance.batch_size.committed(used, took, batch.full);
             }

@@ -11,6 +11,8 @@ pub(crate) struct Seen {
     pub owner: Option<String>,
     /// Whether it has been free for so long that anybody may take it: whoever should does not.
     pub is_abandoned: bool,
+    /// The instance that failed to lead it a short time ago: others go first.
+    pub failed_at: Option<String>,
 }
 
 /// How many partitions an instance leads.
@@ -38,8 +40,10 @@ impl<'a> Loads<'a> {
         self.0.iter_mut().find(|load| load.instance == instance)
     }
 
-    fn least(&mut self) -> Option<&mut Load<'a>> {
-        self.0.iter_mut().min_by_key(|load| load.partitions)
+    /// The first of those with the fewest; this one only where there is no other.
+    fn least_but(&mut self, last: Option<&str>) -> Option<&mut Load<'a>> {
+        let rank = |load: &&mut Load<'_>| (Some(load.instance) == last, load.partitions);
+        self.0.iter_mut().min_by_key(rank)
     }
 
     /// The first of those with the most.
@@ -66,10 +70,12 @@ pub(crate) fn duties(me: &str, members: &[String], partitions: &[Seen]) -> Vec<b
         duties.push(match &seen.owner {
             Some(owner) => owner == me,
             // Those that are free go to those with the fewest, one by one.
-            None => loads.least().is_some_and(|load| {
-                load.partitions += 1;
-                load.instance == me || seen.is_abandoned
-            }),
+            None => loads
+                .least_but(seen.failed_at.as_deref())
+                .is_some_and(|load| {
+                    load.partitions += 1;
+                    load.instance == me || seen.is_abandoned
+                }),
         });
     }
     give_up(me, &mut loads, partitions, &mut duties);
@@ -86,8 +92,10 @@ fn give_up(me: &str, loads: &mut Loads<'_>, partitions: &[Seen], duties: &mut [b
         if !loads.is_first_of_most(me) {
             return;
         }
-        match loads.least() {
+        match loads.least_but(seen.failed_at.as_deref()) {
             Some(least) if least.partitions + 2 <= mine => least.partitions += 1,
+            // Another one may go where this one may not.
+            _ if seen.failed_at.is_some() => continue,
             _ => return,
         }
         if let Some(load) = loads.of(me) {
@@ -111,6 +119,7 @@ mod tests {
         let seen = |owner: &Option<&str>| Seen {
             owner: owner.map(str::to_owned),
             is_abandoned: false,
+            failed_at: None,
         };
         owners.iter().map(seen).collect()
     }
@@ -179,6 +188,23 @@ mod tests {
         let left = seen(&[Some("a"), Some("a"), None, None]);
         let (shares, moves) = settle(&["a", "b"], left);
         assert_eq!((shares, moves), (held(&[("a", 2), ("b", 2)]), 0));
+    }
+
+    #[test]
+    fn what_failed_at_an_instance_goes_to_another_and_does_not_come_back() {
+        let mut partitions = seen(&[Some("a"), None, Some("b"), Some("b")]);
+        partitions[1].failed_at = Some("a".to_owned());
+        let members = names(&["a", "b"]);
+        assert!(!duties("a", &members, &partitions)[1]);
+        assert!(duties("b", &members, &partitions)[1]);
+        partitions[1].owner = Some("b".to_owned());
+        // It gives up another one instead.
+        let kept = duties("b", &members, &partitions);
+        assert_eq!(kept, [false, true, true, false]);
+        let (shares, moves) = settle(&["a", "b"], partitions.clone());
+        assert_eq!((shares, moves), (held(&[("a", 2), ("b", 2)]), 1));
+        partitions[1].owner = None;
+        assert!(duties("a", &names(&["a"]), &partitions[..2])[1], "alone");
     }
 
     #[test]

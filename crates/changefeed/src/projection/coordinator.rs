@@ -7,9 +7,11 @@
 //! checkpoint, whatever is decided here.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bson::DateTime;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -29,7 +31,7 @@ use super::linger::Readers;
 use super::partition::{Part, SetId};
 use super::progress::Progress;
 use super::projector::{batch_size, computing_size};
-use super::sets::{SetStore, Sets};
+use super::sets::{Retiring, SeenLease, SetStore, Sets};
 use super::store::ProjectionStore;
 
 /// A free partition that nobody has taken for so many heartbeats may be taken by anybody.
@@ -51,6 +53,8 @@ pub(crate) struct Shared {
     pub board: Board,
     pub readers: Readers,
     pub nudges: Nudges,
+    /// How many partitions this process should lead.
+    pub on_duty: Arc<AtomicUsize>,
     pub stop: CancellationToken,
     pub tasks: TaskTracker,
 }
@@ -61,6 +65,9 @@ pub(crate) struct Nudges {
     parts: Arc<Mutex<Vec<NudgeOfPart>>>,
     coordinator: Arc<Notify>,
 }
+
+/// The leases that there are, by name.
+type Leases = HashMap<String, SeenLease>;
 
 /// The set that a partition is of, and what wakes its leader.
 type NudgeOfPart = (SetId, Arc<Nudge>);
@@ -94,6 +101,10 @@ pub(crate) struct Coordinator {
     free_since: HashMap<String, Instant>,
     /// Whether this instance has said that it lives.
     is_member: bool,
+    /// The replaced set that nobody should read any more, and since when this is so.
+    unread: Option<(Retiring, Instant)>,
+    /// The removal of a replaced set.
+    removal: Option<JoinHandle<()>>,
 }
 
 struct RunningSet {
@@ -112,13 +123,18 @@ impl Coordinator {
     /// Asks for the number of partitions that this process is set to, and begins.
     pub async fn start(shared: Shared) -> Result<Self, Error> {
         let wanted = shared.settings.partitions;
-        let sets = shared.sets.want(wanted, shared.clock.now()).await?;
+        let sets = match shared.settings.for_command {
+            true => shared.sets.read().await?,
+            false => shared.sets.want(wanted, shared.clock.now()).await?,
+        };
         let mut coordinator = Self {
             shared,
             owner: uuid::Uuid::new_v4().to_string(),
             running: Vec::new(),
             free_since: HashMap::new(),
             is_member: false,
+            unread: None,
+            removal: None,
         };
         coordinator.run_sets(sets.as_ref());
         Ok(coordinator)
@@ -149,21 +165,29 @@ impl Coordinator {
                 break;
             }
         }
-        for set in self.running.drain(..) {
+        for set in &self.running {
             set.stop.cancel();
-            for part in set.parts {
-                // It ends otherwise only by a bug, which its log tells.
-                let _ = part.task.await;
+        }
+        let parts = self.running.drain(..).flat_map(|set| set.parts);
+        let parts = parts.map(|part| part.task).collect::<Vec<_>>();
+        // At once: what a partition gives up is not for an instance that ends.
+        let leaving = async {
+            if self.is_member
+                && let Err(error) = self.shared.sets.leave(&self.owner).await
+            {
+                tracing::debug!(
+                    error = %WithCauses(&error),
+                    "the instance could not take its leave: the others miss it soon"
+                );
             }
-        }
-        if self.is_member
-            && let Err(error) = self.shared.sets.leave(&self.owner).await
-        {
-            tracing::debug!(
-                error = %WithCauses(&error),
-                "the instance could not take its leave: the others miss it soon"
-            );
-        }
+        };
+        let ending = async {
+            for part in parts {
+                // It ends otherwise only by a bug, which its log tells.
+                let _ = part.await;
+            }
+        };
+        tokio::join!(leaving, ending);
     }
 
     /// One look at everything. Returns when to look again.
@@ -191,24 +215,60 @@ impl Coordinator {
         let is_building = i64::from(sets.building.is_some());
         self.shared.metrics.rebuilding.set(is_building);
 
-        let silence = self.silence();
-        let members = self.shared.sets.members(&self.owner, silence).await?;
-        self.is_member = true;
-        let next = self.decide(&members).await?;
+        let mut next = Duration::MAX;
+        let leases = if self.stands_aside().await? {
+            self.give_all_up();
+            None
+        } else {
+            self.is_member = true;
+            let silence = self.silence();
+            let members = self.shared.sets.members(&self.owner, silence).await?;
+            let leases = self.shared.sets.leases(&self.names()).await?;
+            let leases: Leases = leases.into_iter().collect();
+            next = self.decide(&members, &leases);
+            Some(leases)
+        };
         let checkpoints = self.read_checkpoints().await?;
+        if let Some(leases) = leases
+            && self.replace_broken(&sets, &leases, &checkpoints).await?
+        {
+            return Ok(Duration::ZERO);
+        }
         if self.switch(&sets, &checkpoints).await? {
             return Ok(Duration::ZERO);
         }
-        self.remove_retired(&sets).await?;
+        self.remove_retired(&sets, &checkpoints);
         Ok(next.min(heartbeat))
     }
 
     async fn read_sets(&self) -> Result<Option<Sets>, Error> {
         let (sets, wanted) = (&self.shared.sets, self.shared.settings.partitions);
+        let asks = !self.shared.settings.for_command;
         match sets.read().await? {
             // The database may have been dropped.
-            None if wanted > 1 => sets.want(wanted, self.shared.clock.now()).await,
+            None if wanted > 1 && asks => sets.want(wanted, self.shared.clock.now()).await,
             sets => Ok(sets),
+        }
+    }
+
+    /// Whether others live who do the work: a command is over soon, and what it led would have to be taken over again.
+    async fn stands_aside(&mut self) -> Result<bool, Error> {
+        if !self.shared.settings.for_command {
+            return Ok(false);
+        }
+        let living = self.shared.sets.living(self.silence()).await?;
+        let is_aside = living.iter().any(|member| *member != self.owner);
+        if is_aside && self.is_member {
+            self.shared.sets.leave(&self.owner).await?;
+            self.is_member = false;
+        }
+        Ok(is_aside)
+    }
+
+    fn give_all_up(&mut self) {
+        self.free_since.clear();
+        for part in self.parts() {
+            part.duty.send_if_modified(std::mem::take);
         }
     }
 
@@ -263,6 +323,7 @@ impl Coordinator {
                 duty: on_duty,
                 nudge: shared.nudges.add(id),
                 readers: shared.readers.clone(),
+                on_duty: shared.on_duty.clone(),
                 stop: stop.clone(),
                 part: part.clone(),
             };
@@ -282,16 +343,14 @@ impl Coordinator {
     }
 
     /// Gives each partition its duty. Returns when a lease may run out, if that is before the next heartbeat.
-    async fn decide(&mut self, members: &[String]) -> Result<Duration, Error> {
-        let leases = self.shared.sets.leases(&self.names()).await?;
-        let leases: HashMap<_, _> = leases.into_iter().collect();
+    fn decide(&mut self, members: &[String], leases: &Leases) -> Duration {
         let patience = HEARTBEATS_BEFORE_ABANDONED * self.shared.settings.heartbeat;
         let now = Instant::now();
         let mut next = Duration::MAX;
         let mut free = HashMap::new();
         let mut seen = Vec::new();
         for name in self.names() {
-            let held = leases.get(&name).cloned().flatten();
+            let SeenLease { held, failed_at } = leases.get(&name).cloned().unwrap_or_default();
             let mut is_abandoned = false;
             match &held {
                 Some((owner, left)) if *owner != self.owner => next = next.min(*left + RUN_OUT),
@@ -305,10 +364,13 @@ impl Coordinator {
             seen.push(Seen {
                 owner: held.map(|(owner, _)| owner),
                 is_abandoned,
+                failed_at,
             });
         }
         self.free_since = free;
         let duties = duties(&self.owner, members, &seen);
+        let on_duty = duties.iter().filter(|leads| **leads).count();
+        self.shared.on_duty.store(on_duty, Ordering::Relaxed);
         for (part, leads) in self.parts().zip(duties) {
             part.duty.send_if_modified(|duty| {
                 let is_news = *duty != leads;
@@ -316,7 +378,36 @@ impl Coordinator {
                 is_news
             });
         }
-        Ok(next)
+        next
+    }
+
+    /// Has a set replaced of which a checkpoint or a lease is gone: they came with the set, and nothing else makes them.
+    /// Returns whether it was.
+    async fn replace_broken(
+        &self,
+        sets: &Sets,
+        leases: &Leases,
+        checkpoints: &HashMap<String, Checkpoint>,
+    ) -> Result<bool, Error> {
+        let is_whole = |part: &Part| {
+            // That of a projection that was never divided is made by its leader.
+            part.is_whole()
+                || leases.contains_key(&part.name) && checkpoints.contains_key(&part.name)
+        };
+        let projection = self.shared.projection.name();
+        // One that is being built first: it replaces the other one.
+        for set in sets.building.into_iter().chain(sets.serving) {
+            if set.parts(projection).all(|part| is_whole(&part)) {
+                continue;
+            }
+            // Nothing is done if it was replaced meanwhile.
+            let begun = self.shared.sets.begin_instead(set, self.shared.clock.now());
+            if let Some(begun) = begun.await? {
+                self.tell_of_set(begun, "a checkpoint or a lease of a partition is gone");
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Reads the checkpoints of all partitions and publishes them.
@@ -347,7 +438,9 @@ impl Coordinator {
                 .get(&part.name)
                 .is_some_and(Checkpoint::is_complete)
         };
-        if !set.parts(projection).all(is_complete) {
+        if !set.parts(projection).all(is_complete)
+            || !self.has_caught_up(set, sets.serving, checkpoints)
+        {
             return Ok(false);
         }
         let switched = self
@@ -366,22 +459,89 @@ impl Coordinator {
         Ok(switched)
     }
 
-    /// Removes sets that no reader uses any more: one instance does, the one that leads the first partition.
-    async fn remove_retired(&self, sets: &Sets) -> Result<(), Error> {
-        let Some(serving) = sets.serving else {
-            return Ok(());
-        };
-        let leads_first = self.shared.board.part(serving, 0).is_leading();
-        let settings = &self.shared.settings;
-        let grace = settings.heartbeat * HEARTBEATS_BEFORE_RETIREMENT
-            + settings.idle_checkpoint * IDLE_CHECKPOINTS_BEFORE_RETIREMENT;
-        let is_due = |since| self.shared.clock.since(since) > grace;
-        let due = sets.retiring.iter().find(|it| is_due(it.since));
-        let field = self.shared.projection.field();
-        match due.filter(|_| leads_first) {
-            Some(retiring) => self.shared.sets.remove(sets, *retiring, field).await,
-            None => Ok(()),
+    /// Whether each partition of the new set is about as far as the one that is furthest of the set that serves, so that
+    /// readers need not wait long for it. Not asked where the serving set stands still.
+    fn has_caught_up(
+        &self,
+        new: SetId,
+        serving: Option<SetId>,
+        checkpoints: &HashMap<String, Checkpoint>,
+    ) -> bool {
+        let projection = self.shared.projection.name();
+        let Some(serving) = serving else { return true };
+        let mut highest = 0;
+        for part in serving.parts(projection) {
+            match checkpoints.get(&part.name) {
+                Some(stored) if stored.intact => highest = highest.max(stored.position.time),
+                _ => return true,
+            }
         }
+        // A quiet stream's position is stored so often.
+        let settings = &self.shared.settings;
+        let behind = settings.heartbeat + settings.idle_checkpoint;
+        let behind = u32::try_from(behind.as_secs() + 1).unwrap_or(u32::MAX);
+        new.parts(projection).all(|part| {
+            let stored = checkpoints.get(&part.name);
+            stored.is_some_and(|it| it.position.time.saturating_add(behind) >= highest)
+        })
+    }
+
+    /// Removes sets that no reader uses any more, one at a time: one instance does, the one that leads the first partition.
+    /// In a task of its own: it takes as long as all targets take, and what leads is decided meanwhile.
+    fn remove_retired(&mut self, sets: &Sets, checkpoints: &HashMap<String, Checkpoint>) {
+        self.removal.take_if(|removal| removal.is_finished());
+        let due = self.due(sets, checkpoints);
+        let now = Instant::now();
+        let since = match self.unread {
+            Some((unread, since)) if Some(unread) == due => since,
+            _ => now,
+        };
+        self.unread = due.map(|due| (due, since));
+        // The others learn with their next look how far the new set has come.
+        let patience = HEARTBEATS_BEFORE_ABANDONED * self.shared.settings.heartbeat;
+        let leads_first = sets
+            .serving
+            .is_some_and(|serving| self.shared.board.part(serving, 0).is_leading());
+        let Some(retiring) = due.filter(|_| leads_first && now.duration_since(since) > patience)
+        else {
+            return;
+        };
+        if self.removal.is_some() {
+            return;
+        }
+        let (store, sets) = (self.shared.sets.clone(), sets.clone());
+        let projection = self.shared.projection.clone();
+        self.removal = Some(self.shared.tasks.spawn(async move {
+            let removed = store.remove(&sets, retiring, projection.field()).await;
+            if let Err(error) = removed {
+                tracing::debug!(
+                    error = %WithCauses(&error),
+                    projection = projection.name(),
+                    "replaced partitions could not be removed, will retry"
+                );
+            }
+        }));
+    }
+
+    /// A replaced set that no instance reads any more: the time for that is over, and each partition of the set that
+    /// serves has come further than readers of the replaced one can have seen.
+    fn due(&self, sets: &Sets, checkpoints: &HashMap<String, Checkpoint>) -> Option<Retiring> {
+        let settings = &self.shared.settings;
+        let notice = settings.heartbeat * HEARTBEATS_BEFORE_RETIREMENT;
+        let grace = notice + settings.idle_checkpoint * IDLE_CHECKPOINTS_BEFORE_RETIREMENT;
+        let mut lowest = u32::MAX;
+        for part in sets.serving?.parts(self.shared.projection.name()) {
+            let stored = checkpoints.get(&part.name).filter(|it| it.is_complete())?;
+            lowest = lowest.min(stored.position.time);
+        }
+        let lowest = i64::from(lowest) * 1000;
+        let notice = i64::try_from(notice.as_millis()).unwrap_or(i64::MAX);
+        let is_due = |since: DateTime| {
+            self.shared.clock.since(since) > grace
+                && lowest > since.timestamp_millis().saturating_add(notice)
+        };
+        let due = sets.retiring.iter().find(|it| is_due(it.since));
+        due.copied()
     }
 
     fn tell_of_set(&self, set: SetId, reason: &str) {

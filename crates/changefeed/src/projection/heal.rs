@@ -119,6 +119,13 @@ impl Leader<'_> {
         let (store, session) = (&self.instance.store, &mut self.session);
         let field = self.instance.projection.field();
         let raw = store.targets.clone_with_type::<RawDocumentBuf>();
+        // The states of all sets are in the field, and each set computes its own.
+        let named = self.instance.sets.names_for(std::slice::from_ref(target));
+        let mut named = named.await.map_err(Refusal::Transient)?;
+        let own = (self.instance.part.name_of(target), target.clone());
+        if !named.contains(&own) {
+            named.push(own);
+        }
         start(session).await?;
         let healed = async {
             let failed = |source| {
@@ -152,14 +159,10 @@ impl Leader<'_> {
             let statements: Result<Vec<Statement>, _> = statements.collect();
             let statements = statements.map_err(|unsendable| refused(unsendable.reason))?;
             update_targets(store, session, &statements).await?;
-            Writes::mark_for_repair(
-                store,
-                session,
-                &self.instance.part,
-                &[(target.clone(), "its field was spoiled")],
-            )
-            .await
-            .map_err(failed)?;
+            let marks = named.into_iter();
+            let marks = marks.map(|(name, target)| (name, target, "its field was spoiled"));
+            let marked = Writes::mark(store, session, marks.collect()).await;
+            marked.map_err(failed)?;
             Ok(true)
         };
         match healed.await {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bson::{Document, doc};
@@ -57,6 +57,8 @@ pub(crate) struct Instance {
     pub duty: watch::Receiver<bool>,
     /// Wakes the leader: there is a command.
     pub nudge: Arc<Nudge>,
+    /// How many partitions this process should lead.
+    pub on_duty: Arc<AtomicUsize>,
     /// Who waits at a barrier here.
     pub readers: Readers,
     pub stop: CancellationToken,
@@ -101,10 +103,16 @@ impl Instance {
             }
             let mut pause = self.settings.heartbeat;
             match lease.acquire(self.progress.epoch()).await {
-                Ok(Acquired::Held(mut held)) => {
-                    self.lead(&mut held).await;
-                    lease.release(*held).await;
-                }
+                Ok(Acquired::Held(mut held)) => match self.lead(&mut held).await {
+                    Ended::Fault(_) => {
+                        lease.release_failed(*held).await;
+                        // Until it is decided who leads next.
+                        if !self.part.is_whole() {
+                            pause *= 2;
+                        }
+                    }
+                    Ended::Stopped | Ended::Superseded => lease.release(*held).await,
+                },
                 // It is looked at again as soon as it may have run out.
                 Ok(Acquired::Busy { left }) => pause = pause.min(left + RUN_OUT),
                 Err(error) => tracing::warn!(
@@ -156,25 +164,31 @@ impl Instance {
         self.stop.is_cancelled() || !*self.duty.borrow()
     }
 
-    async fn lead(&self, held: &mut HeldLease) {
+    async fn lead(&self, held: &mut HeldLease) -> Ended {
         let projection = &self.part.name;
         self.metrics.leading.inc();
         let epoch = held.epoch;
         let ended = Leader::lead(self, held).await;
         self.metrics.leading.dec();
         self.progress.stand_by();
-        match ended {
+        match &ended {
             Ended::Stopped => tracing::info!(projection, epoch, "stopped leading the projection"),
             Ended::Superseded => {
                 tracing::warn!(projection, epoch, "another instance leads: stepping down")
             }
             Ended::Fault(error) => tracing::warn!(
-                error = %WithCauses(&error),
+                error = %WithCauses(error),
                 projection,
                 epoch,
                 "leading the projection failed: it continues from the checkpoint, here or in another instance"
             ),
         }
+        ended
+    }
+
+    /// The leaders that the process has now, which share what it reads ahead.
+    pub fn leaders(&self) -> usize {
+        self.on_duty.load(Ordering::Relaxed).max(1)
     }
 
     /// Logs and counts a set that this instance has begun.

@@ -25,6 +25,8 @@ use super::transaction_size::Size;
 /// Events in one answer of the server's: enough to make the command's own cost small, few enough to keep
 /// an answer of large events below its 16 MB.
 const ANSWER_COUNT_MAX: u32 = 128;
+/// What each of several leaders of a process reads ahead at least.
+const AHEAD_BYTES_LEAST: usize = 2 << 20;
 /// How long after changes for other partitions alone a partition stores how far it has come.
 const PASSED_CHECKPOINT: Duration = Duration::from_millis(50);
 /// After failures alone for so long the leader starts afresh, with another session.
@@ -69,6 +71,15 @@ pub(crate) struct Idle {
     pub level: Option<DateTime>,
 }
 
+impl Idle {
+    /// Whether this is still news after a commit with this position, which may have moved the stream on. What the stream
+    /// had passed before a change is behind that change, even where its position is ahead (that of a change of a
+    /// transaction is before its time): stored later, it would have the change folded twice.
+    fn stays_after(&self, moved_on: bool, position: Timestamp) -> bool {
+        !moved_on && self.position > position
+    }
+}
+
 /// One leadership, from the claim of the checkpoint to its end.
 pub(crate) struct Leader<'m> {
     pub instance: &'m Instance,
@@ -89,6 +100,8 @@ pub(crate) struct Leader<'m> {
     pub failures: Failures,
     pub give_way: GiveWay,
     pub rate: Rate,
+    /// How many leaders the process had when the stream was opened.
+    pub leaders: usize,
     /// Changes to come among whose targets one may have ended the server.
     pub suspects: usize,
     pub heartbeat_at: Instant,
@@ -135,6 +148,7 @@ impl<'m> Leader<'m> {
             failures: Failures::default(),
             give_way: GiveWay::default(),
             rate: Rate::new(now),
+            leaders: 1,
             // An older leader may have met it.
             suspects: instance.settings.batch_count_max,
             heartbeat_at: now,
@@ -185,13 +199,14 @@ impl<'m> Leader<'m> {
     /// Follows one stream; returns the reason when it cannot go on from where it is, `None` when
     /// the process wants to stop.
     async fn follow(&mut self, start: Start) -> Result<Option<String>, Ended> {
+        self.leaders = self.instance.leaders();
         let options = stream::Options {
             content: Content::Images {
                 kept: self.instance.source.kept().to_vec(),
             },
             pipeline: Vec::new(),
             ahead_count_max: self.instance.settings.prefetch_count_max,
-            ahead_bytes_max: self.instance.settings.prefetch_bytes_max,
+            ahead_bytes_max: self.ahead_bytes_max(),
             answer_count_max: ANSWER_COUNT_MAX,
             await_time: stream::AWAIT_TIME,
             restarts: self.instance.metrics.stream_restarts.clone(),
@@ -216,6 +231,12 @@ impl<'m> Leader<'m> {
         }
     }
 
+    /// Its share of what the process reads ahead.
+    fn ahead_bytes_max(&self) -> usize {
+        let all = self.instance.settings.prefetch_bytes_max;
+        (all / self.leaders).max(all.min(AHEAD_BYTES_LEAST))
+    }
+
     /// Applies a batch that begins with `first`. What it does not apply goes back to the intake: the
     /// rest of a batch that was cut, or all of one that failed, from which the next one is cut smaller.
     async fn take_in(
@@ -231,8 +252,9 @@ impl<'m> Leader<'m> {
         let count = instance.part.set.count;
         let mut all = room.times(count);
         // No more than is read ahead: what a batch holds counts as that, too.
-        let ahead = instance.settings.prefetch_bytes_max;
-        all.bytes = all.bytes.min(ahead * 2 / 3).max(room.bytes);
+        let ahead = self.ahead_bytes_max();
+        let least = room.bytes / self.leaders;
+        all.bytes = all.bytes.min(ahead * 2 / 3).max(least);
         let readers = instance.readers.of(&instance.part);
         let mut batch = gather(first, intake, linger, &readers, all).await;
         self.rate.add(batch.events.len(), Instant::now());
@@ -373,6 +395,7 @@ impl<'m> Leader<'m> {
         to: Checkpoint,
     ) -> Result<Duration, Uncommitted> {
         let (instance, began) = (self.instance, Instant::now());
+        let moves_on = to.resume != self.checkpoint.resume;
         let committed = writes.commit(instance, &mut self.session, &self.checkpoint, to);
         match committed.await {
             Ok(committed) => {
@@ -381,10 +404,9 @@ impl<'m> Leader<'m> {
                 self.failures.end();
                 self.checkpoint = committed.checkpoint;
                 self.repairs_pending |= committed.repairs;
-                self.idle = self
-                    .idle
-                    .take()
-                    .filter(|idle| idle.position > self.checkpoint.position);
+                let position = self.checkpoint.position;
+                let idle = self.idle.take();
+                self.idle = idle.filter(|idle| idle.stays_after(moves_on, position));
                 self.publish();
                 Ok(took)
             }
@@ -495,5 +517,23 @@ impl<'m> Leader<'m> {
             self.instance.metrics.rebuilding.set(i64::from(is_building));
         }
         self.instance.progress.replace(progress);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_passed_before_a_change_is_not_stored_after_it() {
+        let at = |time| Timestamp { time, increment: 0 };
+        let idle = Idle {
+            token: ResumeToken::from_data("82"),
+            position: at(5),
+            level: None,
+        };
+        assert!(!idle.stays_after(true, at(4)), "the change is of time 5");
+        assert!(idle.stays_after(false, at(4)), "a repair");
+        assert!(!idle.stays_after(false, at(5)));
     }
 }

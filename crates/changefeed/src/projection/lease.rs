@@ -18,6 +18,9 @@ use super::checkpoint::CLOSED;
 use super::partition::Part;
 use super::store::ProjectionStore;
 
+/// For so many times the length of a lease, a partition that failed at one instance is left to others.
+const LEASES_AFTER_FAULT: u32 = 10;
+
 /// One instance's candidacy for one projection.
 #[derive(Clone, Debug)]
 pub(crate) struct Lease {
@@ -203,6 +206,22 @@ impl Lease {
         drop(held);
         let free = doc! { "owner": "", "expires": DateTime::from_millis(0) };
         let free = doc! { "$set": free, "$unset": { "session": "" } };
+        if let Err(error) = self.store.leases.update_one(mine, free).await {
+            tracing::debug!(error = %WithCauses(&error), projection = self.name, "the lease could not be released: it expires by itself");
+        }
+    }
+
+    /// Gives the lease up after a fault: another instance should lead next, if there is one.
+    pub async fn release_failed(&self, held: HeldLease) {
+        let mine = doc! { "_id": &self.name, "owner": &self.owner, "epoch": held.epoch };
+        drop(held);
+        let patience = (self.length * LEASES_AFTER_FAULT).as_millis();
+        let patience = i64::try_from(patience).unwrap_or(i64::MAX);
+        let failed = doc! { "at": &self.owner, "until": { "$add": ["$$NOW", patience] } };
+        let free = vec![
+            doc! { "$set": { "owner": "", "expires": DateTime::from_millis(0), "failed": failed } },
+            doc! { "$unset": "session" },
+        ];
         if let Err(error) = self.store.leases.update_one(mine, free).await {
             tracing::debug!(error = %WithCauses(&error), projection = self.name, "the lease could not be released: it expires by itself");
         }

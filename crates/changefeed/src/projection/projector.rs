@@ -117,6 +117,7 @@ impl Projector {
                 metrics,
                 readers: Readers::default(),
                 nudges: Nudges::default(),
+                on_duty: Arc::default(),
                 stop: CancellationToken::new(),
                 tasks: TaskTracker::new(),
             };

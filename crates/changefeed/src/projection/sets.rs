@@ -9,16 +9,22 @@ use std::time::Duration;
 use bson::{Bson, DateTime, Document, doc};
 use futures_util::TryStreamExt;
 use mongodb::ClientSession;
+use mongodb::error::{TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT};
 use mongodb::options::ReturnDocument;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, SendAction};
+use crate::server_codes::{is_passing, server_code};
+use crate::{Error, SendAction, WithCauses};
 
 use super::Slot;
 use super::checkpoint::{CLOSED, Checkpoint};
 use super::partition::{Part, SetId};
 use super::store::ProjectionStore;
 use super::transaction::{Refusal, abort, commit, start};
+
+/// A change of the sets that another one refuses is tried so often, after pauses that grow by this.
+const REPLACE_ATTEMPTS: u32 = 6;
+const REPLACE_PAUSE: Duration = Duration::from_millis(50);
 
 /// The sets of one projection.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,6 +51,15 @@ pub(crate) struct Retiring {
     pub set: SetId,
     /// When it was replaced, on the server's clock.
     pub since: DateTime,
+}
+
+/// A lease as it is stored.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SeenLease {
+    /// Who has it, and for how long at most. None where it is free.
+    pub held: Option<(String, Duration)>,
+    /// The instance that failed to lead a short time ago.
+    pub failed_at: Option<String>,
 }
 
 impl Sets {
@@ -240,7 +255,7 @@ impl SetStore {
     }
 
     /// Replaces the sets by their successor, together with what a new set needs. Returns the sets as they are now: the
-    /// successor, unless another instance was faster.
+    /// successor, unless another instance was faster. Two that do this at once may refuse each other: that passes.
     async fn replace(
         &self,
         from: &Sets,
@@ -248,6 +263,31 @@ impl SetStore {
         new: Option<SetId>,
     ) -> Result<Option<Sets>, Error> {
         to.version = from.version + 1;
+        for attempt in 1..REPLACE_ATTEMPTS {
+            match self.try_to_replace(from, &to, new).await {
+                Err(error) if passes(&error) => {
+                    tracing::debug!(
+                        error = %WithCauses(&error),
+                        "the partitions could not be changed, will retry"
+                    );
+                    tokio::time::sleep(REPLACE_PAUSE * attempt).await;
+                    let now = self.read().await?;
+                    if now.as_ref().map(|now| now.version) != Some(from.version) {
+                        return Ok(now);
+                    }
+                }
+                replaced => return replaced,
+            }
+        }
+        self.try_to_replace(from, &to, new).await
+    }
+
+    async fn try_to_replace(
+        &self,
+        from: &Sets,
+        to: &Sets,
+        new: Option<SetId>,
+    ) -> Result<Option<Sets>, Error> {
         let doing = "changing the partitions";
         let client = self.store.client();
         let mut session = client.start_session().await.map_err(failed(doing))?;
@@ -256,10 +296,10 @@ impl SetStore {
             refusal => Error::Refused(format!("{refusal:?}")),
         };
         start(&mut session).await.map_err(unchanged)?;
-        match self.write(&mut session, from, &to, new).await {
+        match self.write(&mut session, from, to, new).await {
             Ok(true) => {
                 commit(&mut session).await.map_err(unchanged)?;
-                Ok(Some(to))
+                Ok(Some(to.clone()))
             }
             Ok(false) => {
                 abort(&mut session).await;
@@ -369,10 +409,7 @@ impl SetStore {
 
     /// Says that this instance lives, and returns all that have said so within `silence`.
     pub async fn members(&self, owner: &str, silence: Duration) -> Result<Vec<String>, Error> {
-        let silence = i64::try_from(silence.as_millis()).unwrap_or(i64::MAX);
-        let lives = doc! { "$gt": ["$$this.v", { "$subtract": ["$$NOW", silence] }] };
-        let present = doc! { "$objectToArray": { "$ifNull": ["$members", {}] } };
-        let living = doc! { "$arrayToObject": { "$filter": { "input": present, "cond": lives } } };
+        let living = doc! { "$arrayToObject": living_within(silence) };
         let update =
             vec![doc! { "$set": { "members": { "$mergeObjects": [living, { owner: "$$NOW" }] } } }];
         let id = doc! { "_id": format!("{}/members", self.projection) };
@@ -392,6 +429,20 @@ impl SetStore {
         Ok(members.map_or_else(Vec::new, |members| members.keys().cloned().collect()))
     }
 
+    /// All instances that have said within `silence` that they live.
+    pub async fn living(&self, silence: Duration) -> Result<Vec<String>, Error> {
+        let id = doc! { "_id": format!("{}/members", self.projection) };
+        let living = doc! { "living": living_within(silence) };
+        let found = self.store.sets.find_one(id).projection(living).send().await;
+        let found = found.map_err(failed("counting the instances"))?;
+        let living = found.as_ref().and_then(|it| it.get_array("living").ok());
+        let names = living.into_iter().flatten().filter_map(|member| {
+            let name = member.as_document()?.get_str("k").ok()?;
+            Some(name.to_owned())
+        });
+        Ok(names.collect())
+    }
+
     /// Says that this instance has ended.
     pub async fn leave(&self, owner: &str) -> Result<(), Error> {
         let id = doc! { "_id": format!("{}/members", self.projection) };
@@ -400,18 +451,18 @@ impl SetStore {
         left.map(drop).map_err(failed("leaving the instances"))
     }
 
-    /// The leases of these partitions, by name: who has each, and for how long at most. None where it is free.
-    pub async fn leases(
-        &self,
-        names: &[String],
-    ) -> Result<Vec<(String, Option<(String, Duration)>)>, Error> {
+    /// The leases of these partitions, by name.
+    pub async fn leases(&self, names: &[String]) -> Result<Vec<(String, SeenLease)>, Error> {
         let doing = "reading the leases";
         let left = doc! { "$subtract": ["$expires", "$$NOW"] };
+        let failing = doc! { "$subtract": ["$failed.until", "$$NOW"] };
         let found = self
             .store
             .leases
             .find(doc! { "_id": { "$in": names } })
-            .projection(doc! { "owner": 1, "left_ms": left });
+            .projection(doc! {
+                "owner": 1, "left_ms": left, "failed_at": "$failed.at", "failed_ms": failing,
+            });
         let found = found.send().await.map_err(failed(doing))?;
         let found: Vec<Document> = found.try_collect().await.map_err(failed(doing))?;
         let read = |lease: &Document| {
@@ -419,7 +470,13 @@ impl SetStore {
             let left = Duration::from_millis(u64::try_from(left).unwrap_or_default());
             let owner = lease.get_str("owner").unwrap_or_default().to_owned();
             let name = lease.get_str("_id").ok()?.to_owned();
-            Some((name, (!left.is_zero()).then_some((owner, left))))
+            let is_recent = lease.get_i64("failed_ms").is_ok_and(|left| left > 0);
+            let failed_at = lease.get_str("failed_at").ok().filter(|_| is_recent);
+            let seen = SeenLease {
+                held: (!left.is_zero()).then_some((owner, left)),
+                failed_at: failed_at.map(str::to_owned),
+            };
+            Some((name, seen))
         };
         Ok(found.iter().filter_map(read).collect())
     }
@@ -449,6 +506,24 @@ impl SetStore {
         });
         Ok(names.collect())
     }
+}
+
+/// The expression for those of `members`, as names and values, that have said within `silence` that they live.
+fn living_within(silence: Duration) -> Document {
+    let silence = i64::try_from(silence.as_millis()).unwrap_or(i64::MAX);
+    let lives = doc! { "$gt": ["$$this.v", { "$subtract": ["$$NOW", silence] }] };
+    let present = doc! { "$objectToArray": { "$ifNull": ["$members", {}] } };
+    doc! { "$filter": { "input": present, "cond": lives } }
+}
+
+/// Whether a transaction was refused for a reason that passes: mostly another one that writes the same.
+fn passes(error: &Error) -> bool {
+    let Error::Database { source, .. } = error else {
+        return false;
+    };
+    source.contains_label(TRANSIENT_TRANSACTION_ERROR)
+        || source.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT)
+        || server_code(source).is_some_and(is_passing)
 }
 
 fn failed(doing: &'static str) -> impl Fn(mongodb::error::Error) -> Error + Copy {

@@ -271,9 +271,24 @@ impl Writes {
         repairs: &[(Bson, &'static str)],
     ) -> mongodb::error::Result<()> {
         for repairs in repairs.chunks(REPAIRS_AT_ONCE) {
-            let marks = repairs.iter().map(|(target, reason)| {
+            let marks = repairs.iter();
+            let marks =
+                marks.map(|(target, reason)| (part.name_of(target), target.clone(), *reason));
+            Self::mark(store, session, marks.collect()).await?;
+        }
+        Ok(())
+    }
+
+    /// Marks targets for repair under these names, within the session's transaction.
+    pub async fn mark(
+        store: &ProjectionStore,
+        session: &mut ClientSession,
+        marks: Vec<(String, Bson, &'static str)>,
+    ) -> mongodb::error::Result<()> {
+        for marks in marks.chunks(REPAIRS_AT_ONCE) {
+            let marks = marks.iter().map(|(name, target, reason)| {
                 doc! {
-                    "q": { "_id": repair_id(&part.name_of(target), target) },
+                    "q": { "_id": repair_id(name, target) },
                     "u": { "$set": { "reason": *reason, "at": DateTime::now() } },
                     "upsert": true,
                 }
