@@ -18,6 +18,8 @@ use crate::moderators::{HIDE, RESTORE, ann, eve, start, write};
 use crate::service::{Comments, texts};
 
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Pages are kept.
+const ON: &str = "--newest-comments-bytes-max=33554432";
 const READ: &str = "query ($of: [_Any!]!, $first: Int, $time: String) {
     _entities(representations: $of) { ... on Post {
         comments(first: $first, operationTime: $time) {
@@ -96,7 +98,7 @@ async fn elsewhere(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_next_readers_ask_no_database() {
-    let comments = Comments::start().await;
+    let comments = Comments::start_with(&[ON]).await;
     let post = comments.post().await;
     for text in ["A", "B", "C", "D"] {
         comments.comment(&post, text).await;
@@ -118,7 +120,7 @@ async fn the_next_readers_ask_no_database() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crowd_of_readers_is_one_load() {
-    let comments = Comments::start().await;
+    let comments = Comments::start_with(&[ON]).await;
     let post = comments.post().await;
     comments.comment(&post, "A").await;
     let profile = comments.profile().await;
@@ -132,7 +134,7 @@ async fn a_crowd_of_readers_is_one_load() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn own_writes_are_in_the_next_page() {
-    let comments = start(&[]).await;
+    let comments = start(&[ON]).await;
     let (ann, eve) = (ann(&comments), eve(&comments));
     let post = comments.post().await;
     let query = "query ($of: [_Any!]!) { _entities(representations: $of) { ... on Post {
@@ -168,8 +170,8 @@ async fn own_writes_are_in_the_next_page() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn others_writes_are_there_behind_their_time() {
-    let comments = Comments::start().await;
-    let another = comments.another(&[]).await;
+    let comments = Comments::start_with(&[ON]).await;
+    let another = comments.another(&[ON]).await;
     let post = comments.post().await;
     comments.comment(&post, "A").await;
     assert_eq!(first(&comments, &post).await, "A");
@@ -190,7 +192,7 @@ async fn others_writes_are_there_behind_their_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_other_programs_write_is_read_as_the_database_has_it() {
-    let comments = Comments::start().await;
+    let comments = Comments::start_with(&[ON]).await;
     let (post, other) = (comments.post().await, comments.post().await);
     comments.comment(&post, "A").await;
     comments.comment(&other, "Z").await;
@@ -264,7 +266,7 @@ async fn whatever_other_programs_write_is_read_as_the_database_has_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_without_images_drop_what_they_may_have_changed() {
-    let comments = Comments::start().await;
+    let comments = Comments::start_with(&[ON]).await;
     let post = comments.post().await;
     comments.comment(&post, "A").await;
     let id = comments.comment(&post, "B").await;
@@ -291,7 +293,7 @@ async fn changes_without_images_drop_what_they_may_have_changed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collection_that_vanishes_takes_its_pages_along() {
-    let comments = Comments::start().await;
+    let comments = Comments::start_with(&[ON]).await;
     let post = comments.post().await;
     comments.comment(&post, "A").await;
     assert_eq!(first(&comments, &post).await, "A");
@@ -321,7 +323,8 @@ async fn a_collection_that_vanishes_takes_its_pages_along() {
 async fn a_silent_stream_makes_the_database_answer() {
     let set = ReplicaSet::start(Options::default()).await.expect("a node");
     let uri = set.uri_for("silent_pages");
-    let config = comments::Config::parse_from(["comments", "--development", "--mongo-uri", &uri]);
+    let config =
+        comments::Config::parse_from(["comments", "--development", "--mongo-uri", &uri, ON]);
     let comments =
         TestService::start(|listener, lifecycle| comments::run(config, listener, lifecycle)).await;
     comments.ready().await;
@@ -506,8 +509,8 @@ async fn change_and_compare(comments: Arc<Comments>, another: Arc<TestService>, 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reads_behind_a_time_are_exact_whatever_happens() {
-    let comments = Arc::new(Comments::start().await);
-    let another = Arc::new(comments.another(&[]).await);
+    let comments = Arc::new(Comments::start_with(&[ON]).await);
+    let another = Arc::new(comments.another(&[ON]).await);
     let clients = (1..=6).map(|seed| {
         let (comments, another) = (comments.clone(), another.clone());
         tokio::spawn(change_and_compare(comments, another, seed))
@@ -535,7 +538,7 @@ async fn a_list_and_the_cursor_beside_it_miss_nothing() {
         commentChanges(postId: $post, after: $after) { ... on CommentAdded { comment { text } } }
     }";
     const WRITTEN: usize = 60;
-    let comments = Arc::new(Comments::start().await);
+    let comments = Arc::new(Comments::start_with(&[ON]).await);
     let post = comments.post().await;
     let (writer, written_to) = (comments.clone(), post.clone());
     let writing = tokio::spawn(async move {
