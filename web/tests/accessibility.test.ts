@@ -181,6 +181,8 @@ const views: View[] = [
     path: () => `posts/${discussed}`,
     ready: async (page) => {
       await page.locator('.comment').nth(4).waitFor();
+      // The page keeps what was seen in a moment, and would write over what follows.
+      await page.waitForFunction((id) => localStorage.getItem('rejoinder.seen')?.includes(id), discussed);
       const place = await page.evaluate((id) => {
         const kept = JSON.parse(localStorage.getItem('rejoinder.seen') ?? '[]') as string[][];
         return kept.find(([post]) => post === id);
