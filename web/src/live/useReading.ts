@@ -4,7 +4,7 @@ import type { OperationVariables, TypedDocumentNode } from '@apollo/client';
 import { useQuery } from '@apollo/client/react';
 import { useEffect, useState } from 'react';
 
-import { connection } from './graph/client';
+import { client, connection } from './graph/client';
 import { retryDelay } from './graph/connection';
 import { readOnce } from './graph/read';
 import { isTriedAgain } from './words';
@@ -39,9 +39,14 @@ export function useReading<Data, Variables extends OperationVariables>(
   const [isSlow, setSlow] = useState(false);
   const [asked, setAsked] = useState(0);
   const isMissing = data === undefined;
+  // As a text: the same ones are another object at each drawing.
+  const asText = JSON.stringify(variables);
 
   useEffect(() => {
-    if (!isMissing) return;
+    // A reading that was under way may have put it there since the page was drawn. Another answer might be older than what
+    // has arrived since.
+    const known = () => client.readQuery({ query, variables: JSON.parse(asText) as Variables });
+    if (!isMissing || known() !== null) return;
     const identity = {};
     let stopped = false;
     let attempt = 0;
@@ -72,7 +77,7 @@ export function useReading<Data, Variables extends OperationVariables>(
       setError(undefined);
       setSlow(false);
     };
-  }, [isMissing, name, read, asked]);
+  }, [isMissing, query, asText, name, read, asked]);
 
   return { data: data as Data | undefined, error, isSlow, retry: () => setAsked(asked + 1) };
 }
