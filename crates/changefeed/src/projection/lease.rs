@@ -143,7 +143,8 @@ impl Lease {
     /// How long the lease is still valid, zero when it has run out; `None` where there is none.
     ///
     /// While the database stands still or elects a primary, nobody can renew. So a lease that has run out then counts
-    /// as valid for one more renewal: otherwise a pause of the database would replace a healthy leader.
+    /// as renewed at the moment when the database answers again: otherwise a pause of the database would replace a
+    /// healthy leader, which may need a moment to connect.
     async fn look(&mut self) -> Result<Option<Duration>, Error> {
         let began = Instant::now();
         let left = self.time_left().await;
@@ -155,7 +156,7 @@ impl Lease {
         self.leaders_turn = match (left, self.leaders_turn) {
             (Some(Duration::ZERO), Turn::Due) => {
                 self.leaders_turn = Turn::Given;
-                return Ok(Some(self.renewal));
+                return Ok(Some(self.length));
             }
             (Some(Duration::ZERO), turn) => turn,
             _ => Turn::NotDue,
@@ -241,11 +242,13 @@ impl Lease {
     async fn renew_until(self, epoch: i64, lost: CancellationToken, ended: CancellationToken) {
         let mine = doc! { "_id": &self.name, "owner": &self.owner, "epoch": epoch };
         let mut renewed = Instant::now();
+        let mut pause = self.renewal;
         loop {
             tokio::select! {
                 () = ended.cancelled() => return,
-                () = tokio::time::sleep(self.renewal) => {}
+                () = tokio::time::sleep(pause) => {}
             }
+            pause = self.renewal;
             let longer = vec![doc! { "$set": { "expires": self.expires() } }];
             let began = Instant::now();
             match self.store.leases.update_one(mine.clone(), longer).await {
