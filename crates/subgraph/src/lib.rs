@@ -39,6 +39,7 @@ pub mod database_clock;
 pub mod database_error;
 pub mod date_time;
 pub mod delivery;
+pub mod doctor;
 mod documents;
 pub mod endpoint;
 pub mod error;

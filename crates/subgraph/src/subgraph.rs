@@ -19,6 +19,10 @@ use crate::{
 /// The settings that all subgraphs share.
 #[derive(Clone, Debug, clap::Args)]
 pub struct SubgraphSettings {
+    /// Look at the database, print what is not as the service needs it and what to do, and exit: with 1 if something
+    /// does not work. Changes nothing; the service may run meanwhile.
+    #[arg(long)]
+    pub doctor: bool,
     /// MongoDB, and how many calls of requests it gets.
     #[command(flatten)]
     pub database: DatabaseSettings,

@@ -29,6 +29,7 @@ pub mod config;
 mod create_comment;
 mod delete_comment;
 pub mod deleted_posts;
+pub mod doctor;
 pub mod error;
 mod fair_use;
 pub mod feed;
@@ -83,6 +84,10 @@ pub const DEFAULT_PORT: u16 = 4002;
 
 /// Runs the subgraph as a process, to its exit code.
 pub fn main() -> ExitCode {
+    let (config, _) = service::parse::<Config>();
+    if config.subgraph.doctor {
+        return doctor::run(&config);
+    }
     service::start(
         "comments",
         DEFAULT_PORT,

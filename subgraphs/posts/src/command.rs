@@ -1,4 +1,4 @@
-//! The commands for operators: `--rebuild` and `--replay-dead-letters`.
+//! The commands for operators: `--rebuild` and `--replay-dead-letters`; `--doctor` is in [`doctor`].
 //!
 //! A command joins the projection as one more instance. If another one leads, that one does the work;
 //! if none does, this one takes the lease and leads until the work is done. It asks for no number of partitions: the
@@ -14,7 +14,7 @@ use subgraph::collections;
 
 use crate::comment_projection::{self, CommentProjection};
 use crate::config::{Config, PARTITIONS_MAX};
-use crate::store;
+use crate::{doctor, store};
 
 /// How often this instance checks whether it has seen the switch.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
@@ -22,6 +22,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// Runs the command that the flags ask for, if they ask for one, to its exit code.
 pub(crate) fn main() -> Option<ExitCode> {
     let (config, old_names) = service::parse::<Config>();
+    if config.subgraph.doctor {
+        return Some(doctor::run(&config));
+    }
     if !config.rebuild && !config.replay_dead_letters {
         return None;
     }

@@ -52,11 +52,11 @@ pub struct Config {
     pub projection_read_ahead_bytes_max: u64,
     /// Rebuild the posts' comment counts and newest comments in the background, switch to them when complete,
     /// and exit. The running instance that leads does the work; if none runs, this one does.
-    #[arg(long, conflicts_with = "replay_dead_letters")]
+    #[arg(long, conflicts_with_all = ["replay_dead_letters", "doctor"])]
     pub rebuild: bool,
     /// Retry the changes that could not be applied, print how many still fail, and exit. The running instance
     /// that leads does the work; if none runs, this one does.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "doctor")]
     pub replay_dead_letters: bool,
     /// What all subgraphs have.
     #[command(flatten)]

@@ -13,6 +13,7 @@
 //! | `post_loader` | look-ups of many posts in one query |
 //! | `new_posts` | posts that are inserted after their comments |
 //! | [`error`], [`config`], `command` | the error codes, the settings, the commands for operators |
+//! | [`doctor`] | what the service needs of its database, for `--doctor` |
 //!
 //! To add a mutation: copy the one that is most like it, declare it in this file, add its type to `Mutation` in
 //! [`schema`], write its query in [`store`] and its test in `tests/it/mutations.rs`; then
@@ -25,6 +26,7 @@ pub mod config;
 mod create_post;
 mod delete_post;
 mod discussion;
+pub mod doctor;
 pub mod error;
 mod excerpt;
 pub mod feed;

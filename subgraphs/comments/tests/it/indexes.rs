@@ -1,6 +1,8 @@
 //! Frequent queries use an index.
 
 use bson::doc;
+use comments::store::OptionalIndexes;
+use subgraph::doctor::{self, Severity};
 
 use crate::service::Comments;
 
@@ -31,20 +33,32 @@ async fn every_index_that_the_queries_need_is_there() {
     let comments = Comments::start().await;
     comments.ready().await;
     comments.replies_are_indexed().await;
-    let names = comments.collection("comments").list_index_names().await;
-    let mut names = names.expect("names");
-    names.sort_unstable();
-    let ours = ["_id_", "postId_1_createdAt_-1__id_-1", "replies", "undated"];
-    assert_eq!(names, ours);
-    let names = comments.collection("deletedPosts").list_index_names().await;
-    assert_eq!(names.expect("names"), ["_id_", "markedAt_1"]);
-    let acts = comments.collection("moderationActs");
-    let names = acts.list_index_names().await.expect("names");
-    assert_eq!(names, ["_id_", "authorId_1__id_-1"]);
-    let reactions = comments.collection("commentReactions");
-    let names = reactions.list_index_names().await.expect("names");
-    assert_eq!(names, ["_id_", "commentId_1", "postId_1"]);
-    let blocks = comments.collection("blockedAuthors");
-    let names = blocks.list_index_names().await.expect("the collection");
-    assert_eq!(names, ["_id_", "since_-1__id_-1"]);
+    for optional in [false, true] {
+        let optional = OptionalIndexes {
+            authors: optional,
+            writers: optional,
+        };
+        let database = comments.database.database();
+        comments::store::create_indexes(database, optional)
+            .await
+            .expect("created");
+        let database = comments.database.database();
+        // What `comments --doctor` misses, if it is not there.
+        let expected = comments::doctor::expected(optional);
+        for collection in &expected {
+            let name = collection.collection;
+            let mut made = doctor::indexes(&database, name).await.expect("indexes");
+            made.sort_unstable();
+            let mut known: Vec<_> = collection.indexes.iter().map(|it| it.keys).collect();
+            known.sort_unstable();
+            assert_eq!(made, known, "{name}");
+        }
+        let findings = doctor::findings(&database, &expected).await;
+        for collection in &expected {
+            let of_it = format!("{}:", collection.collection);
+            let finding = findings.iter().find(|it| it.what.starts_with(&of_it));
+            let severity = finding.map(|finding| finding.severity);
+            assert_eq!(severity, Some(Severity::Fine), "{findings:#?}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! The posts subgraph as its clients see it, on a real MongoDB.
 
 mod bad_input;
+mod doctor;
 mod hostile;
 mod incomplete_documents;
 mod indexes;
