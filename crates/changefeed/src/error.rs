@@ -142,6 +142,11 @@ pub enum CursorError {
         "the cursor is later than everything in the database: read the current state together with a new cursor, then subscribe after that cursor"
     )]
     Future,
+    /// A cursor from before the database was restored from a backup, which took back what its owner has seen.
+    #[error(
+        "the database was restored from a backup since: read the current state together with a new cursor, then subscribe after that cursor"
+    )]
+    Restored,
     /// The hub has stopped.
     #[error("the live feed is stopping")]
     Stopped,
@@ -156,6 +161,7 @@ impl CursorError {
             Self::Foreign(_) => "CURSOR_FOREIGN",
             Self::Forged => "CURSOR_FORGED",
             Self::Future => "CURSOR_FUTURE",
+            Self::Restored => "CURSOR_RESTORED",
             Self::Stopped => "FEED_STOPPED",
         }
     }

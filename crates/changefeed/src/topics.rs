@@ -2,6 +2,7 @@
 
 mod catch_up;
 mod cursor;
+mod cursor_keys;
 mod floors;
 mod follower;
 mod hub;

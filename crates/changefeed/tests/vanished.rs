@@ -170,6 +170,32 @@ async fn instances_with_different_keys_know_each_others_cursors() {
     assert_eq!(stored[0].get_array("older").expect("keys").len(), 1);
 }
 
+/// `mongorestore` makes the collection anew: its UUID is not the one that the document of the keys has.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cursors_from_before_a_restore_need_a_resync() {
+    let board = Board::with_posts(1).await;
+    let before = hub(&board).await;
+    let of_before = before.subscribe(1_i64, None).await.expect("subscribed");
+    let of_before = of_before.start().to_string();
+    drop(before);
+    let restarted = hub(&board).await;
+    assert!(restarted.subscribe(1_i64, Some(&of_before)).await.is_ok());
+    drop(restarted);
+
+    let keys = board.own("changefeed_keys");
+    let stored = keys.find_one(doc! {}).await.expect("read").expect("a key");
+    keys.drop().await.expect("dropped");
+    keys.insert_one(stored).await.expect("restored");
+    let (one, other) = tokio::join!(hub(&board), hub(&board));
+    let of_one = one.subscribe(1_i64, None).await.expect("subscribed");
+    let of_one = of_one.start().to_string();
+    for hub in [&one, &other, &hub(&board).await] {
+        let refused = hub.subscribe(1_i64, Some(&of_before)).await.err();
+        assert_eq!(refused, Some(CursorError::Restored));
+        assert!(hub.subscribe(1_i64, Some(&of_one)).await.is_ok());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_instance_of_a_projection_goes_on_after_the_database_was_dropped() {
     let board = Board::with_posts(2).await;

@@ -163,9 +163,8 @@ impl CodedError for Error {
                 Code::Conflict
             }
             Self::Overloaded(_) | Self::TooManyReplies(_) => Code::Overloaded,
-            Self::Cursor(CursorError::Future) | Self::Topic(TopicError::ResyncRequired) => {
-                Code::ResyncRequired
-            }
+            Self::Cursor(CursorError::Future | CursorError::Restored)
+            | Self::Topic(TopicError::ResyncRequired) => Code::ResyncRequired,
             Self::Cursor(CursorError::Stopped) | Self::Topic(TopicError::Stopped { .. }) => {
                 Code::FeedStopped
             }
@@ -206,6 +205,7 @@ mod tests {
             Error::Cursor(CursorError::Foreign("topic")),
             Error::Cursor(CursorError::Forged),
             Error::Cursor(CursorError::Future),
+            Error::Cursor(CursorError::Restored),
             Error::Topic(TopicError::ResyncRequired),
             Error::Access(AccessError::Blocked),
             Error::CommentHidden(CommentId::new()),

@@ -12,9 +12,7 @@
 //! | n | the resume token: 0 and its key's bytes, or 1 and its BSON |
 //! | 16 | HMAC-SHA-256 over all before it, and source and topic in full, cut |
 //!
-//! The key lives in the database, so that every instance knows the cursors of every other, and a
-//! restart changes nothing. When the database was dropped, each instance writes its key again unless
-//! another one was faster with another key: then that one signs, and theirs stay known.
+//! [`super::cursor_keys`] has the keys, and when they change.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -22,14 +20,14 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use bson::{Binary, Bson, Document, RawDocumentBuf, doc, spec::BinarySubtype};
+use bson::{Bson, RawDocumentBuf, doc};
 use hmac::{Hmac, KeyInit, Mac};
-use mongodb::Collection;
-use mongodb::options::{CollectionOptions, ReturnDocument, WriteConcern};
 use sha2::{Digest, Sha256};
 
 use crate::position::Position;
-use crate::{CursorError, Error, ResumeToken, SendAction, Source};
+use crate::{CursorError, Error, ResumeToken, Source};
+
+use super::cursor_keys::{self, Keys};
 
 const MAGIC: u8 = 0xCF;
 const VERSION: u8 = 1;
@@ -37,12 +35,6 @@ const HEAD: usize = 12;
 const TAG: usize = 16;
 /// Longer texts are refused unread. Tokens hold the document's `_id`; ours are far shorter.
 const TEXT_MAX: usize = 8192;
-/// The collection of the key.
-const KEYS: &str = "changefeed_keys";
-/// The `_id` of the key's document.
-const ID: &str = "cursors";
-/// Keys beside the signing one that are known at most.
-const OLDER_MAX: usize = 8;
 /// Unknown keys make this process read the stored ones this often at most.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -76,30 +68,14 @@ pub(crate) struct Codec {
     keys: Arc<RwLock<Keys>>,
 }
 
-/// What cursors are signed with.
-#[derive(Default)]
-struct Keys {
-    signing: Vec<u8>,
-    /// Known as well, the latest last.
-    older: Vec<Vec<u8>>,
-    /// When the stored keys were last read again.
-    read_at: Option<Instant>,
-}
-
 impl Codec {
     /// Reads the key from the database, or makes it there.
     pub async fn load(source: &Source) -> Result<Self, Error> {
-        let random = [
-            uuid::Uuid::new_v4().into_bytes(),
-            uuid::Uuid::new_v4().into_bytes(),
-        ]
-        .concat();
         let codec = Self {
             source: format!("{}.{}", source.database().name(), source.collection()),
             keys: Arc::default(),
         };
-        let signing = store(source, &random).await?.signing;
-        codec.keys_mut().signing = signing;
+        *codec.keys_mut() = cursor_keys::store(source, &cursor_keys::random()).await?;
         Ok(codec)
     }
 
@@ -111,13 +87,13 @@ impl Codec {
             keys.read_at = Some(Instant::now());
             keys.signing.clone()
         };
-        let stored = store(source, &mine).await?;
-        if stored.signing != mine {
+        let stored = cursor_keys::store(source, &mine).await?;
+        if stored.signing != mine && !stored.is_restored(&mine) {
             tracing::info!(
                 source = self.source,
                 "another instance has stored a new key for cursors: this instance signs with that one from now on, and still accepts the old one"
             );
-            store_older(source, &mine).await?;
+            cursor_keys::store_older(source, &mine).await?;
         }
         self.keys_mut().adopt(stored);
         Ok(())
@@ -186,8 +162,12 @@ impl Codec {
             let mac = self.mac(key, &bytes[..HEAD + length], &topic);
             mac.verify_truncated_left(tag).is_ok()
         };
-        if !self.keys().all().any(signed_with) {
-            return Err(CursorError::Forged);
+        let keys = self.keys();
+        if !keys.known().any(signed_with) {
+            return Err(match keys.restored().any(signed_with) {
+                true => CursorError::Restored,
+                false => CursorError::Forged,
+            });
         }
         let token = unpack(token).ok_or(CursorError::Malformed)?;
         let position = Position::of(&token).ok_or(CursorError::Malformed)?;
@@ -203,86 +183,6 @@ impl Codec {
         mac.update(self.source.as_bytes());
         mac.update(topic);
         mac
-    }
-}
-
-impl Keys {
-    fn all(&self) -> impl Iterator<Item = &[u8]> {
-        let older = self.older.iter().rev();
-        std::iter::once(&self.signing)
-            .chain(older)
-            .map(Vec::as_slice)
-    }
-
-    /// Signs with the stored key from now on, and knows the others.
-    fn adopt(&mut self, stored: Keys) {
-        let signing = std::mem::replace(&mut self.signing, stored.signing);
-        for key in stored.older.into_iter().chain([signing]) {
-            if key != self.signing && !self.older.contains(&key) {
-                self.older.push(key);
-            }
-        }
-        let excess = self.older.len().saturating_sub(OLDER_MAX);
-        self.older.drain(..excess);
-    }
-}
-
-/// The stored keys; if there are none, this one is stored.
-async fn store(source: &Source, key: &[u8]) -> Result<Keys, Error> {
-    let insert = doc! { "$setOnInsert": { "key": binary(key) } };
-    let keys = stored_keys(source);
-    let stored = keys
-        .find_one_and_update(doc! { "_id": ID }, insert)
-        .upsert(true)
-        .return_document(ReturnDocument::After)
-        .send()
-        .await
-        .map_err(failed)?
-        .unwrap_or_default();
-    let signing = stored
-        .get_binary_generic("key")
-        .map_err(|_| Error::Refused("the key of the cursors is not binary".to_owned()))?;
-    let older = stored.get_array("older").into_iter().flatten();
-    Ok(Keys {
-        signing: signing.clone(),
-        older: older.filter_map(bytes_of).collect(),
-        read_at: None,
-    })
-}
-
-/// Makes a key known to the other instances.
-async fn store_older(source: &Source, key: &[u8]) -> Result<(), Error> {
-    let keep = i32::try_from(OLDER_MAX).unwrap_or(i32::MAX);
-    let add = doc! { "$push": { "older": { "$each": [binary(key)], "$slice": -keep } } };
-    let unknown = doc! { "_id": ID, "older": { "$ne": binary(key) } };
-    let added = stored_keys(source).update_one(unknown, add).await;
-    added.map(drop).map_err(failed)
-}
-
-fn stored_keys(source: &Source) -> Collection<Document> {
-    let mut options = CollectionOptions::default();
-    options.write_concern = Some(WriteConcern::majority());
-    source.database().collection_with_options(KEYS, options)
-}
-
-fn failed(source: mongodb::error::Error) -> Error {
-    Error::Database {
-        doing: "reading the key of the cursors",
-        source,
-    }
-}
-
-fn binary(bytes: &[u8]) -> Binary {
-    Binary {
-        subtype: BinarySubtype::Generic,
-        bytes: bytes.to_vec(),
-    }
-}
-
-fn bytes_of(value: &Bson) -> Option<Vec<u8>> {
-    match value {
-        Bson::Binary(binary) => Some(binary.bytes.clone()),
-        _ => None,
     }
 }
 
@@ -339,10 +239,7 @@ mod tests {
     fn codec() -> Codec {
         Codec {
             source: "app.votes".to_owned(),
-            keys: Arc::new(RwLock::new(Keys {
-                signing: vec![7; 32],
-                ..Keys::default()
-            })),
+            keys: Arc::new(RwLock::new(Keys::signing_with(vec![7; 32]))),
         }
     }
 
