@@ -55,7 +55,8 @@ async fn main() -> anyhow::Result<()> {
     )?;
     let identities = Arc::new(identities.expect("JWT_JWKS is set"));
     let reading = Arc::clone(&identities);
-    tokio::spawn(async move { reading.run(CancellationToken::new()).await });
+    let (_never, reloads) = tokio::sync::watch::channel(0);
+    tokio::spawn(async move { reading.run(reloads, CancellationToken::new()).await });
 
     let expires = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() + 3_600;
     let part = |json: &Value| encoded(json.to_string().as_bytes());

@@ -113,10 +113,10 @@ pub async fn run(
     )?);
     register_health(&gateway, &health);
     if gateway.identities().is_some() {
-        let reading = Arc::clone(&gateway);
+        let (reading, reloads) = (Arc::clone(&gateway), lifecycle.reloads());
         lifecycle.spawn("token keys", async move {
             if let Some(identities) = reading.identities() {
-                identities.run(reading.shutdown().clone()).await;
+                identities.run(reloads, reading.shutdown().clone()).await;
             }
             Ok(())
         });
@@ -128,7 +128,10 @@ pub async fn run(
             Ok(())
         });
     }
-    lifecycle.spawn("supergraph watch", reload::watch(Arc::clone(&gateway)));
+    lifecycle.spawn(
+        "supergraph watch",
+        reload::watch(Arc::clone(&gateway), lifecycle.reloads()),
+    );
     lifecycle.spawn(
         "prepared operations",
         prepare::upkeep::run(Arc::clone(&gateway)),

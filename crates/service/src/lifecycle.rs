@@ -1,6 +1,7 @@
 //! Signals, cancellation and background tasks: a task that dies ends the process with its reason.
 
 use std::future::Future;
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +12,7 @@ use anyhow::Context;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::SetOnce;
+use tokio::sync::{SetOnce, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -42,6 +43,8 @@ pub struct Lifecycle {
     failure: Arc<Mutex<Option<anyhow::Error>>>,
     is_serving: Arc<AtomicBool>,
     operations: Arc<SetOnce<SocketAddr>>,
+    /// Counts the signals to read everything again.
+    reloads: watch::Sender<u64>,
 }
 
 impl Lifecycle {
@@ -97,6 +100,39 @@ impl Lifecycle {
             .context("the thread that waits for signals ended")?
             .context("cannot install the signal handlers")?;
         Ok(lifecycle)
+    }
+
+    /// Lets SIGHUP call for a reload ([`Lifecycle::reloads`]), until the shutdown. Where the process has a terminal, the
+    /// signal says that the terminal is gone, and ends the process as without this.
+    ///
+    /// # Errors
+    /// When the signal handler cannot be installed.
+    pub(crate) fn reload_at_hangup(&self) -> anyhow::Result<()> {
+        if std::io::stdin().is_terminal() {
+            return Ok(());
+        }
+        let mut hangup = signal(SignalKind::hangup()).context("cannot handle SIGHUP")?;
+        let lifecycle = self.clone();
+        tokio::spawn(async move {
+            while hangup.recv().await.is_some() {
+                tracing::info!(
+                    signal = "SIGHUP",
+                    "what is read again while the service runs is read now; settings are read at the start only"
+                );
+                lifecycle.reload();
+            }
+        });
+        Ok(())
+    }
+
+    /// Calls for a reload.
+    pub fn reload(&self) {
+        self.reloads.send_modify(|count| *count += 1);
+    }
+
+    /// Changes whenever what comes from outside, such as files, should be read again at once.
+    pub fn reloads(&self) -> watch::Receiver<u64> {
+        self.reloads.subscribe()
     }
 
     /// Cancelled when the shutdown begins; tasks and long connections watch it.

@@ -78,6 +78,7 @@ fn start_service(
                 shared.shutdown_delay,
                 grace + RETURN_TIME + EXIT_TIME,
             )?;
+            lifecycle.reload_at_hangup()?;
             let listener = server::bind(shared.address(default_port)).await?;
             let address = listener.local_addr()?;
             tracing::info!(service = name, %address, "listening");

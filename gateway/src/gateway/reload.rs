@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context;
 use sha2::{Digest, Sha256};
-use tokio::{pin, time::timeout};
+use tokio::{pin, sync::watch::Receiver, time::timeout};
 
 use super::Gateway;
 use crate::{
@@ -27,17 +27,20 @@ const START_PAUSE: Duration = Duration::from_secs(1);
 /// Pauses differ by up to this part of them.
 const JITTER: f64 = 0.1;
 
-/// Loads the supergraph, and again whenever it changes, until shutdown.
+/// Loads the supergraph, and again whenever it changes, until shutdown. It is read at intervals, and when `reloads` changes.
 ///
 /// # Errors
 /// Never: a supergraph that cannot be read or loaded is logged, counted, and read again.
-pub async fn watch(gateway: Arc<Gateway>) -> anyhow::Result<()> {
+pub async fn watch(gateway: Arc<Gateway>, mut reloads: Receiver<u64>) -> anyhow::Result<()> {
     let shutdown = gateway.shutdown().clone();
     let mut watch = Watch::new(gateway);
     let watching = async move {
         loop {
             let pause = watch.look().await;
-            tokio::time::sleep(pause).await;
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                Ok(()) = reloads.changed() => {}
+            }
         }
     };
     shutdown.run_until_cancelled(watching).await;

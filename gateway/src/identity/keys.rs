@@ -248,12 +248,13 @@ impl Keys {
     }
 
     /// Reads the sets until shutdown: now, at intervals, and when a request wants it.
-    pub(super) async fn run(&self, shutdown: CancellationToken) {
-        let reading = (0..self.sources.len()).map(|index| self.read_forever(index));
+    pub(super) async fn run(&self, reloads: watch::Receiver<u64>, shutdown: CancellationToken) {
+        let reading =
+            (0..self.sources.len()).map(|index| self.read_forever(index, reloads.clone()));
         shutdown.run_until_cancelled(join_all(reading)).await;
     }
 
-    async fn read_forever(&self, index: usize) {
+    async fn read_forever(&self, index: usize, mut reloads: watch::Receiver<u64>) {
         let it = &self.sources[index];
         let mut wanted = it.wanted.subscribe();
         loop {
@@ -264,6 +265,7 @@ impl Keys {
             };
             tokio::select! {
                 () = sleep_until(began + next) => {}
+                Ok(()) = reloads.changed() => {}
                 () = async {
                     let begun = it.readings.borrow().begun;
                     // Its sender lives as long as this.

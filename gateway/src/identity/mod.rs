@@ -37,7 +37,7 @@ use anyhow::{Context, bail, ensure};
 use graphql_transport::{Admitted, ClientContext, ClientKey, NotAdmitted};
 use http::{HeaderMap, HeaderValue, header};
 use serde_json::{Map, Value};
-use tokio::time::Instant;
+use tokio::{sync::watch::Receiver, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 pub use algorithm::Algorithm;
@@ -179,8 +179,8 @@ impl Identities {
     }
 
     /// Reads the JWK sets until shutdown.
-    pub async fn run(&self, shutdown: CancellationToken) {
-        self.keys.run(shutdown).await;
+    pub async fn run(&self, reloads: Receiver<u64>, shutdown: CancellationToken) {
+        self.keys.run(reloads, shutdown).await;
     }
 
     /// Says which JWK sets could never be read.

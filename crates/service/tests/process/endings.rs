@@ -50,6 +50,29 @@ fn with_the_log_turned_off_the_reason_is_told_all_the_same() {
 }
 
 #[test]
+fn a_hangup_calls_for_a_reload_and_ends_nothing() {
+    play(|config, listener, lifecycle| async move {
+        let (mut reloads, shutdown) = (lifecycle.reloads(), lifecycle.shutdown().clone());
+        lifecycle.spawn("feed", async move {
+            while let Some(changed) = shutdown.run_until_cancelled(reloads.changed()).await {
+                changed?;
+                tracing::info!(count = *reloads.borrow(), "read again");
+            }
+            Ok(())
+        });
+        serve(axum::Router::new(), &config, listener, &lifecycle).await
+    });
+    let mut process = Process::start(a_hangup_calls_for_a_reload_and_ends_nothing, &[]);
+    process.address();
+    for count in 1..=2 {
+        process.signal(Signal::HUP);
+        process.logged(&format!("read again count={count}"));
+    }
+    process.signal(Signal::TERM);
+    assert_eq!(process.end().code(), Some(0));
+}
+
+#[test]
 fn a_second_interrupt_ends_a_process_that_is_still_shutting_down() {
     play(|config, listener, lifecycle| async move {
         lifecycle.spawn("feed", std::future::pending());
@@ -143,8 +166,13 @@ fn a_service_that_is_asked_to_leave_serves_on_until_it_is_asked_again() {
         process.logged("shutting down");
         // Two that come together are one: some supervisors send them to a process and to its group.
         process.signal(Signal::TERM);
-        let ready = fetch(address, "/health/ready");
-        assert!(ready.contains("the service is shutting down"), "{ready}");
+        // It says so a moment after it has logged it.
+        let began = Instant::now();
+        let is_leaving =
+            || fetch(address, "/health/ready").contains("the service is shutting down");
+        while !is_leaving() {
+            assert!(began.elapsed() < LIMIT, "it stays ready");
+        }
         assert_eq!(fetch(address, "/health/live"), "live\n");
         assert_eq!(fetch(address, "/panic"), "caught");
         process.signal(signal);

@@ -58,13 +58,14 @@ impl TestGateway {
         let file = format!("--supergraph={}", path.display());
         let mut all = vec![
             "gateway".to_owned(),
-            "--supergraph-poll-interval=5ms".to_owned(),
             "--operations-port=0".to_owned(),
             "--subscription-retry-pause-max=20ms".to_owned(),
             format!("--subgraph-url=news={}", news.server.url()),
             format!("--subgraph-url=counts={}", counts.server.url()),
         ];
         all.extend((!has("--supergraph=")).then_some(file));
+        let interval = "--supergraph-poll-interval=5ms".to_owned();
+        all.extend((!has("--supergraph-poll-interval")).then_some(interval));
         all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
         let config = Config::try_parse_from(all).expect("well-formed arguments");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
