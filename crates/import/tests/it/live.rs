@@ -42,7 +42,8 @@ async fn the_running_services_show_what_is_imported() {
     assert_eq!(newest[2]["text"], "In the code: x[0]]> 1");
 
     let first = comment(GARDEN, "101").to_hex();
-    let read = service.data(COMMENT, json!({ "id": first })).await;
+    let reader = service.guest("comments");
+    let read = reader.data(COMMENT, json!({ "id": first })).await;
     let read = &read["comment"];
     assert_eq!(read["replyCount"], 2);
     assert_eq!(read["createdAt"], "2024-05-04T09:00:00.000Z");
