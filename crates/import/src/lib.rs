@@ -100,7 +100,9 @@ fn report(outcome: Result<(), ImportError>, is_dry: bool, tally: &Tally) -> Exit
                 ImportError::Database(_) => 1,
             };
             tell(format_args!("import: {:#}", anyhow::Error::new(error)));
-            print(format_args!("imported until then:\n{tally}"));
+            if tally.is_importing.load(Ordering::Relaxed) && !is_dry {
+                print(format_args!("imported until then:\n{tally}"));
+            }
             return ExitCode::from(code);
         }
     }

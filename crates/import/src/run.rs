@@ -21,7 +21,7 @@ use crate::key::Key;
 use crate::record::{Export, Record};
 use crate::tally::{Skip, Tally};
 use crate::wordpress::{WordPress, WordPressSettings};
-use crate::writer::{BATCH_BYTES_MAX, BATCH_DOCUMENTS_MAX, Writer, count};
+use crate::writer::{BATCH_BYTES_MAX, BATCH_DOCUMENTS_MAX, WriteError, Writer, count};
 use crate::xml::{self, Piece, Xml};
 
 /// Batches that wait to be written.
@@ -59,33 +59,47 @@ pub async fn run(
     let reading = Reading {
         config: Arc::new(config),
         tally,
-        interrupted,
+        // It also stops when the writing has failed.
+        stopped: interrupted.child_token(),
     };
     let index = {
         let reading = reading.clone();
         spawn_blocking(move || reading.index())
     };
     let index = index.await.map_err(panicked)??;
-    let (sender, mut batches) = mpsc::channel(BATCHES_WAITING_MAX);
+    let (sender, batches) = mpsc::channel(BATCHES_WAITING_MAX);
     let second = {
         let reading = reading.clone();
         spawn_blocking(move || reading.convert(index, sender))
     };
+    let written = write_all(writer, batches, &reading.tally, &interrupted).await;
+    if written.is_err() {
+        reading.stopped.cancel();
+    }
+    let read = second.await.map_err(panicked)?;
+    written.and(read)
+}
+
+/// Writes batches as they come, or counts them where nothing is written.
+async fn write_all(
+    writer: Option<Writer>,
+    mut batches: mpsc::Receiver<Vec<NewDocument>>,
+    tally: &Tally,
+    interrupted: &CancellationToken,
+) -> Result<(), ImportError> {
     while let Some(batch) = batches.recv().await {
-        if reading.interrupted.is_cancelled() {
-            break;
+        if interrupted.is_cancelled() {
+            return Err(ImportError::Interrupted);
         }
         match &writer {
-            None => batch.iter().for_each(|it| count(it, &reading.tally)),
+            None => batch.iter().for_each(|it| count(it, tally)),
             Some(writer) => writer.write(batch).await.map_err(|error| match error {
-                crate::writer::WriteError::Interrupted => ImportError::Interrupted,
+                WriteError::Interrupted => ImportError::Interrupted,
                 error => ImportError::Database(error.into()),
             })?,
         }
     }
-    // So that it does not wait for somebody who takes more.
-    drop(batches);
-    second.await.map_err(panicked)?
+    Ok(())
 }
 
 /// The thread that reads has no way to fail but by a fault of ours.
@@ -136,7 +150,7 @@ pub fn open(path: &Path, settings: WordPressSettings) -> Result<Box<dyn Export>,
 struct Reading {
     config: Arc<Config>,
     tally: Arc<Tally>,
-    interrupted: CancellationToken,
+    stopped: CancellationToken,
 }
 
 impl Reading {
@@ -189,7 +203,7 @@ impl Reading {
             let record = export.next().map_err(failed)?;
             let position = export.position();
             self.tally.bytes_read.store(position, Ordering::Relaxed);
-            if self.interrupted.is_cancelled() {
+            if self.stopped.is_cancelled() {
                 return Err(ImportError::Interrupted);
             }
             let Some(record) = record else {

@@ -137,3 +137,57 @@ async fn a_dry_run_writes_nothing() {
     assert_eq!(case.count("posts").await, 0);
     assert_eq!(case.count("importedDocuments").await, 0);
 }
+
+/// Another writer is in the way: the batch is written once it is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_meets_a_transaction_is_written_after_it() {
+    let case = Case::new().await;
+    case.import(export_of("")).await;
+    let database = case.database.database();
+    let profiled = database.run_command(doc! { "profile": 2 }).await;
+    profiled.expect("profiled");
+    let client = case.database.client();
+    let mut session = client.start_session().await.expect("a session");
+    session.start_transaction().await.expect("begun");
+    let imported = case.collection("importedDocuments");
+    let locked = doc! { "_id": comment(SITE, "1") };
+    let lock = imported.insert_one(locked).session(&mut session);
+    lock.await.expect("locked");
+    let content = export_of(&comment_xml(1, 0, "a"));
+    let import = case.import(content);
+    let unlock = async {
+        // 112 is a write conflict.
+        let profile = case.collection("system.profile");
+        while profile
+            .count_documents(doc! { "errCode": 112 })
+            .await
+            .expect("read")
+            == 0
+        {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        assert_eq!(case.count("comments").await, 0);
+        session.abort_transaction().await.expect("unlocked");
+    };
+    let (tally, ()) = tokio::join!(import, unlock);
+    assert_eq!(counts(&tally), [0, 1, 0, 0]);
+    assert_eq!(case.count("comments").await, 1);
+}
+
+/// Also when all of the file is read, and nothing of it is written yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_run_never_says_that_it_is_done() {
+    let case = Case::new().await;
+    let path = case.write(WORDPRESS);
+    let path = path.to_str().expect("UTF-8");
+    let arguments = ["import", path, "--mongo-uri", case.database.uri()];
+    let config: import::Config = clap::Parser::parse_from(arguments);
+    let interrupted = tokio_util::sync::CancellationToken::new();
+    interrupted.cancel();
+    let outcome = import::run(config, std::sync::Arc::default(), interrupted).await;
+    assert!(
+        matches!(outcome, Err(import::ImportError::Interrupted)),
+        "{outcome:?}"
+    );
+    assert_eq!(case.count("posts").await, 0);
+}
