@@ -1,4 +1,4 @@
-# One image holds the services; the command chooses which one runs: posts, comments, gateway or pages. It has no shell
+# One image holds the services; the command chooses which one runs: posts, comments, gateway or pages, or the import. It has no shell
 # and nothing else that they do not need: docs/decisions/image.md.
 
 FROM node:22.22.0-bookworm-slim AS web
@@ -26,7 +26,7 @@ RUN ldd /image/usr/local/bin/rejoinder | grep -o '/[^ ]*' | xargs cp --dereferen
     && echo 'hosts: files dns' >/image/etc/nsswitch.conf \
     && echo 'rejoinder:x:10001:10001::/:/usr/sbin/nologin' >/image/etc/passwd \
     && echo 'rejoinder:x:10001:' >/image/etc/group \
-    && for service in posts comments gateway pages; do ln -s rejoinder /image/usr/local/bin/$service; done
+    && for name in posts comments gateway pages import; do ln -s rejoinder /image/usr/local/bin/$name; done
 
 FROM scratch
 COPY --from=build /image/ /

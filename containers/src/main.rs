@@ -1,7 +1,7 @@
-//! All services in one program, for the image: most of their code is the same, and is in the image once.
+//! All services and the import in one program, for the image: most of their code is the same, and is in the image once.
 //!
-//! The name that it is called by (`argv[0]`, as busybox does it) chooses the service. In the image each service's
-//! name is a link to this program.
+//! The name that it is called by (`argv[0]`, as busybox does it) chooses one of them. In the image each of their names is
+//! a link to this program.
 
 use std::ffi::OsStr;
 use std::io::Write;
@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     let Some(service) = service(&called_as) else {
         let _ = writeln!(
             std::io::stderr(),
-            "{}: there is no such service: posts, comments, gateway and pages are links to this program",
+            "{}: there is no such program: posts, comments, gateway, pages and import are links to this one",
             called_as.display()
         );
         return ExitCode::from(BAD_CALL);
@@ -27,13 +27,14 @@ fn main() -> ExitCode {
     service()
 }
 
-/// The entry of the service with this name, which may have a path before it.
+/// The entry of the service or the import with this name, which may have a path before it.
 fn service(called_as: &OsStr) -> Option<fn() -> ExitCode> {
     match Path::new(called_as).file_name().and_then(OsStr::to_str)? {
         "posts" => Some(posts::main),
         "comments" => Some(comments::main),
         "gateway" => Some(gateway::main),
         "pages" => Some(pages::main),
+        "import" => Some(import::main),
         _ => None,
     }
 }
@@ -44,7 +45,7 @@ mod tests {
 
     #[test]
     fn the_name_that_it_is_called_by_chooses_the_service() {
-        for name in ["posts", "comments", "gateway", "pages"] {
+        for name in ["posts", "comments", "gateway", "pages", "import"] {
             assert!(service(name.as_ref()).is_some(), "{name}");
             let with_path = format!("/usr/local/bin/{name}");
             assert!(service(with_path.as_ref()).is_some(), "{name}");
