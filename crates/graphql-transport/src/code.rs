@@ -26,6 +26,8 @@ pub enum Code {
     TooManyAnswerBytes,
     /// The request's `Content-Type` is not one that is read.
     UnsupportedMediaType,
+    /// The request's `Content-Encoding` is not one that is read.
+    UnsupportedContentEncoding,
     /// None of the media types of `Accept` can be written.
     NotAcceptable,
     /// Neither GET nor POST.
@@ -65,6 +67,7 @@ impl Code {
             Self::TooManyRequestBytes => "TOO_MANY_REQUEST_BYTES",
             Self::TooManyAnswerBytes => "TOO_MANY_ANSWER_BYTES",
             Self::UnsupportedMediaType => "UNSUPPORTED_MEDIA_TYPE",
+            Self::UnsupportedContentEncoding => "UNSUPPORTED_CONTENT_ENCODING",
             Self::NotAcceptable => "NOT_ACCEPTABLE",
             Self::MethodNotAllowed => "METHOD_NOT_ALLOWED",
             Self::RequestTimeout => "REQUEST_TIMEOUT",
@@ -88,7 +91,9 @@ impl Code {
             Self::BadRequest => Some(StatusCode::BAD_REQUEST),
             Self::RequestTooLarge => Some(StatusCode::PAYLOAD_TOO_LARGE),
             Self::RequestBodyTimeout => Some(StatusCode::REQUEST_TIMEOUT),
-            Self::UnsupportedMediaType => Some(StatusCode::UNSUPPORTED_MEDIA_TYPE),
+            Self::UnsupportedMediaType | Self::UnsupportedContentEncoding => {
+                Some(StatusCode::UNSUPPORTED_MEDIA_TYPE)
+            }
             Self::NotAcceptable => Some(StatusCode::NOT_ACCEPTABLE),
             Self::MethodNotAllowed | Self::MutationForbidden => {
                 Some(StatusCode::METHOD_NOT_ALLOWED)

@@ -12,6 +12,7 @@ use hyper::body::Body as _;
 use super::{csrf, request_json};
 use crate::{
     code::{Code, Refusal},
+    coding::{self, Bounds, Coding, Undecoded},
     in_flight::Share,
     request::GraphqlRequest,
     settings::HttpSettings,
@@ -21,6 +22,8 @@ use crate::{
 /// How much of a body that is refused is still taken in and thrown away: a client that writes its
 /// whole body before it reads would else see a broken connection instead of the refusal.
 const DRAINED_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// How many times as large a compressed body may become. JSON of requests hardly gets a tenth of it.
+const RATIO_MAX: usize = 100;
 
 /// Reads the request.
 ///
@@ -59,16 +62,13 @@ async fn read_body(
     mut body: Body,
     settings: &HttpSettings,
     verifier: &Verifier,
-    share: Share,
+    mut share: Share,
 ) -> Result<Bytes, Refusal> {
     let bytes_max = settings.request_bytes_max;
     let signed = verifier.verify_head(&parts.method, &parts.uri, &parts.headers);
-    let checked = signed.and_then(|head| {
-        check_head(&parts.headers, settings)?;
-        Ok(head)
-    });
-    let head = match checked {
-        Ok(head) => head,
+    let checked = signed.and_then(|head| Ok((head, check_head(&parts.headers, settings)?)));
+    let (head, coding) = match checked {
+        Ok(checked) => checked,
         Err(refusal) => {
             // Who waits for a word before sending gets the refusal as that word.
             if !parts.headers.contains_key(header::EXPECT) {
@@ -77,17 +77,50 @@ async fn read_body(
             return Err(refusal);
         }
     };
-    let collected = collect(&mut body, bytes_max, share).await;
+    let collected = collect(&mut body, bytes_max, &mut share).await;
     if matches!(&collected, Err(refusal) if refusal.code == Code::RequestTooLarge) {
         drain(body).await;
     }
     let body = collected?;
+    // Its digest is that of what was sent.
     head.verify_body(&body)?;
-    Ok(body)
+    match coding {
+        None => Ok(body),
+        Some(coding) => Box::pin(decoded(coding, &body, bytes_max, &mut share)).await,
+    }
+}
+
+/// Decompresses a body. The share has what comes out while others run.
+async fn decoded(
+    coding: Coding,
+    body: &Bytes,
+    bytes_max: usize,
+    share: &mut Share,
+) -> Result<Bytes, Refusal> {
+    let bounds = Bounds {
+        bytes_max,
+        ratio_max: Some(RATIO_MAX),
+    };
+    let grows_to = |bytes: usize| share.grow_to(body.len() + bytes).is_ok();
+    let decoded = coding::decoded(coding, body, bounds, grows_to).await;
+    decoded.map_err(|error| match error {
+        Undecoded::TooLarge => Refusal::new(
+            Code::RequestTooLarge,
+            format!(
+                "the request body is larger than {bytes_max} bytes, or {RATIO_MAX} times what was sent, when it is \
+                 decompressed"
+            ),
+        ),
+        Undecoded::Malformed => Refusal::new(
+            Code::BadRequest,
+            "the request body is not one whole body in its content coding",
+        ),
+        Undecoded::NoRoom => too_many(),
+    })
 }
 
 /// Takes the whole body, of at most `bytes_max`. While more of it is awaited, the share has what came.
-async fn collect(body: &mut Body, bytes_max: usize, mut share: Share) -> Result<Bytes, Refusal> {
+async fn collect(body: &mut Body, bytes_max: usize, share: &mut Share) -> Result<Bytes, Refusal> {
     let mut read = Pieces::default();
     while !body.is_end_stream() {
         let frame = match poll_immediate(body.frame()).await {
@@ -151,10 +184,11 @@ impl Pieces {
     }
 }
 
-/// What can be refused before the body is there.
-fn check_head(headers: &HeaderMap, settings: &HttpSettings) -> Result<(), Refusal> {
+/// What can be refused before the body is there. Returns the coding of the body.
+fn check_head(headers: &HeaderMap, settings: &HttpSettings) -> Result<Option<Coding>, Refusal> {
     csrf::check(headers, settings)?;
     check_content_type(headers)?;
+    let coding = coding_of(headers)?;
     let announced: Option<usize> = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok())
@@ -163,7 +197,7 @@ fn check_head(headers: &HeaderMap, settings: &HttpSettings) -> Result<(), Refusa
         Some(length) if length > settings.request_bytes_max => {
             Err(too_large(settings.request_bytes_max))
         }
-        _ => Ok(()),
+        _ => Ok(coding),
     }
 }
 
@@ -193,7 +227,24 @@ fn too_large(bytes_max: usize) -> Refusal {
     )
 }
 
-/// `application/json`, in UTF-8, not compressed.
+/// The coding of a body; `None` for one that is sent as it is.
+fn coding_of(headers: &HeaderMap) -> Result<Option<Coding>, Refusal> {
+    let mut values = headers.get_all(header::CONTENT_ENCODING).iter();
+    let (value, more) = (values.next(), values.next());
+    let name = value.map_or(&b""[..], |value| value.as_bytes().trim_ascii());
+    if more.is_none() && (name.is_empty() || name.eq_ignore_ascii_case(b"identity")) {
+        return Ok(None);
+    }
+    let coding = Coding::named(name).filter(|_| more.is_none());
+    coding.map(Some).ok_or_else(|| {
+        Refusal::new(
+            Code::UnsupportedContentEncoding,
+            format!("the body may have one content encoding of {}", coding::READ),
+        )
+    })
+}
+
+/// `application/json`, in UTF-8.
 fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
     let value = headers
         .get(header::CONTENT_TYPE)
@@ -207,14 +258,6 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
     let Some(value) = value else {
         return refused("absent");
     };
-    if let Some(encoding) = headers.get(header::CONTENT_ENCODING)
-        && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
-    {
-        return Err(Refusal::new(
-            Code::UnsupportedMediaType,
-            "the body has to be sent as it is, without a content encoding",
-        ));
-    }
     let mut parts = value.split(';');
     let essence = parts.next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case("application/json") {
@@ -248,8 +291,9 @@ mod tests {
                 .collect();
             let mut body = Body::from_stream(stream::iter(pieces));
             let bodies = InFlight::bodies(&HttpSettings::default(), Gauge::default());
-            let share = bodies.share(ClientKey::default());
-            assert_eq!(collect(&mut body, 2, share).await, Ok(Bytes::from("ab")));
+            let mut share = bodies.share(ClientKey::default());
+            let collected = collect(&mut body, 2, &mut share).await;
+            assert_eq!(collected, Ok(Bytes::from("ab")));
         }
     }
 
@@ -310,20 +354,25 @@ mod tests {
     }
 
     #[test]
-    fn a_compressed_body_is_refused_for_what_it_is() {
-        for (encoding, code) in [
-            ("identity", None),
-            ("gzip", Some(Code::UnsupportedMediaType)),
-        ] {
-            let headers = HeaderMap::from_iter([
-                (
-                    header::CONTENT_TYPE,
-                    HeaderValue::from_static("application/json"),
-                ),
-                (header::CONTENT_ENCODING, HeaderValue::from_static(encoding)),
-            ]);
-            let refused = check_content_type(&headers).err();
-            assert_eq!(refused.map(|error| error.code), code);
+    fn a_body_has_one_coding_that_is_read() {
+        let coding = |names: &[&'static str]| {
+            let name = |name: &&'static str| {
+                let value = HeaderValue::from_static(name);
+                (header::CONTENT_ENCODING, value)
+            };
+            let mut headers = HeaderMap::new();
+            for (name, value) in names.iter().map(name) {
+                headers.append(name, value);
+            }
+            coding_of(&headers).map_err(|refusal| refusal.code)
+        };
+        for none in [&[][..], &[""], &["identity"], &["Identity"]] {
+            assert_eq!(coding(none), Ok(None));
+        }
+        assert_eq!(coding(&["gzip"]), Ok(Some(Coding::Gzip)));
+        assert_eq!(coding(&["BR"]), Ok(Some(Coding::Brotli)));
+        for other in [&["deflate"][..], &["gzip, br"], &["gzip", "br"], &["*"]] {
+            assert_eq!(coding(other), Err(Code::UnsupportedContentEncoding));
         }
     }
 }
