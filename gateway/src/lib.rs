@@ -201,7 +201,9 @@ fn silent_subgraphs(gateway: &Gateway) -> Result<(), String> {
                 down.join(", ")
             )
         });
-        [silent, down].into_iter().flatten()
+        let unavailable = subgraph.is_unavailable();
+        let unavailable = unavailable.then(|| format!("{name}: unavailable, it gets no requests"));
+        [unavailable, silent, down].into_iter().flatten()
     });
     let silent: Vec<String> = silent.collect();
     match silent.is_empty() {

@@ -3,6 +3,7 @@
 //!
 //! Durations carry their unit: `500ms`, `30s`, `5m`.
 
+mod accept_encoding;
 mod authorization;
 mod headers;
 mod identity;
@@ -13,12 +14,14 @@ mod rate_limit;
 mod subgraphs;
 mod subscriptions;
 mod supergraph;
+mod traffic;
 
 use std::{path::PathBuf, time::Duration};
 
 use graphql_transport::{HttpSettings, WebSocketSettings};
 use service::duration;
 
+pub use accept_encoding::AcceptEncoding;
 pub use authorization::{AuthorizationConfig, AuthorizationMode};
 pub use headers::HeaderConfig;
 pub use identity::IdentityConfig;
@@ -30,6 +33,7 @@ pub use rate_limit::{RateLimitConfig, RateLimitMode};
 pub use subgraphs::{SubgraphSettings, address_key};
 pub use subscriptions::SubscriptionConfig;
 pub use supergraph::{Secret, SupergraphConfig};
+pub use traffic::{BreakerSettings, RetrySettings};
 
 /// The codes that Apollo Server and other GraphQL servers use for mistakes of clients.
 const SHOWN_ERROR_CODES: &str = "BAD_USER_INPUT,UNAUTHENTICATED,FORBIDDEN";
