@@ -12,6 +12,8 @@ use crate::response::{GraphqlResponse, ResponseKind};
 pub enum Code {
     /// The request is not well-formed: no JSON, a member of the wrong type, a batch.
     BadRequest,
+    /// A batch has more requests than `batch_max`.
+    BatchTooLarge,
     /// A part of a well-formed request has a value that it may not have.
     BadUserInput,
     /// The request body is larger than `request_bytes_max`.
@@ -61,6 +63,7 @@ impl Code {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::BadRequest => "BAD_REQUEST",
+            Self::BatchTooLarge => "BATCH_TOO_LARGE",
             Self::BadUserInput => "BAD_USER_INPUT",
             Self::RequestTooLarge => "REQUEST_TOO_LARGE",
             Self::RequestBodyTimeout => "REQUEST_BODY_TIMEOUT",
@@ -88,7 +91,7 @@ impl Code {
     /// GraphQL, so that the media type decides.
     pub fn status(self) -> Option<StatusCode> {
         match self {
-            Self::BadRequest => Some(StatusCode::BAD_REQUEST),
+            Self::BadRequest | Self::BatchTooLarge => Some(StatusCode::BAD_REQUEST),
             Self::RequestTooLarge => Some(StatusCode::PAYLOAD_TOO_LARGE),
             Self::RequestBodyTimeout => Some(StatusCode::REQUEST_TIMEOUT),
             Self::UnsupportedMediaType | Self::UnsupportedContentEncoding => {

@@ -9,10 +9,13 @@ use http::{HeaderMap, header, request::Parts};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Body as _;
 
-use super::{csrf, request_json};
+use super::{
+    batch::{self, Entry},
+    csrf, request_json,
+};
 use crate::{
     code::{Code, Refusal},
-    coding::{self, Bounds, Coding, Undecoded},
+    coding::{self, Bounds, Coding, Side, Undecoded},
     in_flight::Share,
     request::GraphqlRequest,
     settings::HttpSettings,
@@ -25,7 +28,13 @@ const DRAINED_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// How many times as large a compressed body may become. JSON of requests hardly gets a tenth of it.
 const RATIO_MAX: usize = 100;
 
-/// Reads the request.
+/// What came by POST.
+pub(super) enum Posted {
+    One(GraphqlRequest),
+    Batch(Vec<Entry>),
+}
+
+/// Reads the request, or the batch where batches are answered.
 ///
 /// # Errors
 /// With the code of what is wrong: its site, its content type, its size, its text; or with
@@ -36,11 +45,14 @@ pub(super) async fn read(
     settings: &HttpSettings,
     verifier: &Verifier,
     share: Share,
-) -> Result<GraphqlRequest, Refusal> {
+) -> Result<Posted, Refusal> {
     let limit = settings.request_body_timeout;
     let reading = read_body(parts, body, settings, verifier, share);
     let body = in_time(limit, reading).await?;
-    request_json::read(&body)
+    match settings.batch_max {
+        1.. if batch::is_one(&body) => batch::read(&body, settings.batch_max).map(Posted::Batch),
+        _ => request_json::read(&body).map(Posted::One),
+    }
 }
 
 async fn in_time(
@@ -90,7 +102,7 @@ async fn read_body(
     }
 }
 
-/// Decompresses a body. The share has what comes out while others run.
+/// Decompresses a body. While it waits for a thread, the share has as much as may come out.
 async fn decoded(
     coding: Coding,
     body: &Bytes,
@@ -101,22 +113,26 @@ async fn decoded(
         bytes_max,
         ratio_max: Some(RATIO_MAX),
     };
-    let grows_to = |bytes: usize| share.grow_to(body.len() + bytes).is_ok();
-    let decoded = coding::decoded(coding, body, bounds, grows_to).await;
-    decoded.map_err(|error| match error {
+    let refused = |error| match error {
         Undecoded::TooLarge => Refusal::new(
             Code::RequestTooLarge,
             format!(
-                "the request body is larger than {bytes_max} bytes, or {RATIO_MAX} times what was sent, when it is \
-                 decompressed"
+                "decompressed, the request body is larger than {bytes_max} bytes, or {RATIO_MAX} times what was sent"
             ),
         ),
         Undecoded::Malformed => Refusal::new(
             Code::BadRequest,
             "the request body is not one whole body in its content coding",
         ),
-        Undecoded::NoRoom => too_many(),
-    })
+    };
+    if let Some(small) = coding::decoded_at_once(coding, body, bounds).map_err(refused)? {
+        return Ok(small);
+    }
+    share
+        .grow_to(body.len() + bounds.of(body))
+        .map_err(|_full| too_many())?;
+    let large = coding::decoded(coding, body, bounds, Side::Request);
+    large.await.map_err(refused)
 }
 
 /// Takes the whole body, of at most `bytes_max`. While more of it is awaited, the share has what came.
@@ -319,7 +335,7 @@ mod tests {
         )
         .await;
         assert_eq!(
-            refused.expect_err("a refusal"),
+            refused.err().expect("a refusal"),
             Refusal::new(
                 Code::RequestBodyTimeout,
                 "the body did not arrive within 1ms"
