@@ -11,6 +11,7 @@ mod limits;
 mod pages;
 mod persisted;
 mod rate_limit;
+mod subgraph_timeouts;
 mod subgraphs;
 mod subscriptions;
 mod supergraph;
@@ -30,6 +31,7 @@ pub use limits::{CostMode, Limits};
 pub use pages::PagesConfig;
 pub use persisted::PersistedConfig;
 pub use rate_limit::{RateLimitConfig, RateLimitMode};
+pub use subgraph_timeouts::SubgraphTimeouts;
 pub use subgraphs::{SubgraphSettings, address_key};
 pub use subscriptions::SubscriptionConfig;
 pub use supergraph::{Secret, SupergraphConfig};
@@ -155,6 +157,9 @@ pub struct Config {
         value_name = "NETWORK"
     )]
     pub trusted_proxies: Vec<String>,
+    /// TLS towards clients.
+    #[command(flatten)]
+    pub tls: service::TlsSettings,
     /// Limits and access rules of HTTP requests.
     #[command(flatten)]
     pub http: HttpSettings,

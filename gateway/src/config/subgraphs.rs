@@ -1,12 +1,13 @@
 //! How subgraphs are spoken to.
 
-use std::{collections::HashMap, path::PathBuf, time::Duration};
+use std::{borrow::Cow, collections::HashMap, path::PathBuf, time::Duration};
 
 use graphql_transport::{SecretSetting, Secrets};
 use service::{duration, duration_from};
 
 use super::{
     accept_encoding::AcceptEncoding,
+    subgraph_timeouts::SubgraphTimeouts,
     traffic::{BreakerSettings, RetrySettings},
 };
 
@@ -54,6 +55,17 @@ pub struct SubgraphSettings {
     /// byte received.
     #[arg(id = "subgraph_timeout", long = "subgraph-timeout", env = "SUBGRAPH_TIMEOUT", default_value = "30s", value_parser = duration)]
     pub timeout: Duration,
+    /// Give these subgraphs another time limit than `SUBGRAPH_TIMEOUT`: `posts=2s, reports=2m`. By default all have the
+    /// same.
+    #[arg(
+        id = "subgraph_timeouts",
+        long = "subgraph-timeouts",
+        env = "SUBGRAPH_TIMEOUTS",
+        default_value = "",
+        hide_default_value = true,
+        value_name = "NAME=TIME"
+    )]
+    pub timeouts: SubgraphTimeouts,
     /// Fail a connection to a subgraph that takes longer than this to open, TLS included.
     #[arg(id = "subgraph_connect_timeout", long = "subgraph-connect-timeout", env = "SUBGRAPH_CONNECT_TIMEOUT", default_value = "5s", value_parser = duration)]
     pub connect_timeout: Duration,
@@ -138,6 +150,7 @@ impl Default for SubgraphSettings {
             secret: SecretSetting::default(),
             secrets: Secrets::default(),
             timeout: Duration::from_secs(30),
+            timeouts: SubgraphTimeouts::default(),
             connect_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(4),
             resolve_interval: Duration::from_secs(10),
@@ -150,6 +163,19 @@ impl Default for SubgraphSettings {
             deduplicate_in_flight: false,
             retries: RetrySettings::default(),
             breaker: BreakerSettings::default(),
+        }
+    }
+}
+
+impl SubgraphSettings {
+    /// Those of one subgraph, where it has its own.
+    pub(crate) fn of(&self, subgraph: &str) -> Cow<'_, Self> {
+        match self.timeouts.of(subgraph) {
+            None => Cow::Borrowed(self),
+            Some(timeout) => Cow::Owned(Self {
+                timeout,
+                ..self.clone()
+            }),
         }
     }
 }

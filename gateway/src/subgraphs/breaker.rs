@@ -217,10 +217,14 @@ impl Attempt<'_> {
     }
 
     fn failed(&self) {
-        if self.breaker.failed_at(Instant::now(), self.turn) {
-            let (breaker, addresses) =
-                (Arc::downgrade(self.breaker), Arc::downgrade(self.addresses));
-            tokio::spawn(watch(breaker, addresses));
+        if !self.breaker.failed_at(Instant::now(), self.turn) {
+            return;
+        }
+        let breaker = Arc::downgrade(self.breaker);
+        let addresses = Arc::downgrade(self.addresses);
+        // There is none where a runtime that ends drops its tasks.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(watch(breaker, addresses));
         }
     }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, BytesMut};
-use graphql_transport::coding::{self, Bounds, Coding, Undecoded};
+use graphql_transport::coding::{self, Bounds, Coding, Side, Undecoded};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -439,17 +439,19 @@ fn parse_head(buffer: &[u8], want_headers: bool) -> Result<Option<ResponseHead>,
 }
 
 /// Decompresses a body of at most `bytes_max`.
-async fn decoded(coding: Coding, body: &[u8], bytes_max: usize) -> Result<Bytes, FetchError> {
+async fn decoded(coding: Coding, body: &Bytes, bytes_max: usize) -> Result<Bytes, FetchError> {
     let bounds = Bounds {
         bytes_max,
         ratio_max: None,
     };
-    let decoded = coding::decoded(coding, body, bounds, |_| true).await;
+    let decoded = match coding::decoded_at_once(coding, body, bounds) {
+        Ok(Some(small)) => Ok(small),
+        Ok(None) => coding::decoded(coding, body, bounds, Side::Response).await,
+        Err(error) => Err(error),
+    };
     decoded.map_err(|error| match error {
         Undecoded::TooLarge => FetchError::TooLarge(bytes_max),
-        Undecoded::Malformed | Undecoded::NoRoom => {
-            FetchError::Protocol("it is not valid in its Content-Encoding")
-        }
+        Undecoded::Malformed => FetchError::Protocol("it is not valid in its Content-Encoding"),
     })
 }
 
