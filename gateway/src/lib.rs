@@ -62,7 +62,7 @@ mod test_supergraph;
 use std::{process::ExitCode, sync::Arc};
 
 use graphql_transport::Front;
-use service::{Health, Lifecycle, MakeResponder, Metrics};
+use service::{Health, Lifecycle, MakeResponder, Metrics, Tls};
 use tokio::net::TcpListener;
 
 pub use graphql_transport::{request, response};
@@ -85,10 +85,11 @@ pub fn main() -> ExitCode {
     if let Some(exit_code) = command::main() {
         return exit_code;
     }
-    service::start(
+    service::start_tls(
         "gateway",
         DEFAULT_PORT,
         |config: &Config| &config.service,
+        |config| config.tls.is_on(),
         run,
     )
 }
@@ -106,6 +107,14 @@ pub async fn run(
     let (health, metrics) = (Health::default(), Metrics::new("gateway"));
     let mut limits = config.service.serve_limits();
     limits.write.time = config.http.client_write_timeout;
+    let tls = Tls::new(&config.tls, &metrics)?;
+    if let Some(tls) = tls.clone() {
+        let shutdown = lifecycle.shutdown().clone();
+        lifecycle.spawn("certificate", async move {
+            tls.run(shutdown).await;
+            Ok(())
+        });
+    }
     let gateway = Arc::new(Gateway::new(
         config,
         &metrics,
@@ -158,7 +167,7 @@ pub async fn run(
         let front = front.for_peer(peer);
         Box::new(move |request| front.respond(request))
     });
-    service::serve_within(listener, make, &lifecycle, limits, &metrics).await
+    service::serve_tls_within(listener, make, &lifecycle, limits, tls, &metrics).await
 }
 
 /// The gateway is ready when a supergraph is loaded and, if tokens are verified, their keys are known.
@@ -204,7 +213,9 @@ fn silent_subgraphs(gateway: &Gateway) -> Result<(), String> {
                 down.join(", ")
             )
         });
-        [silent, down].into_iter().flatten()
+        let unavailable = subgraph.is_unavailable();
+        let unavailable = unavailable.then(|| format!("{name}: unavailable, it gets no requests"));
+        [unavailable, silent, down].into_iter().flatten()
     });
     let silent: Vec<String> = silent.collect();
     match silent.is_empty() {

@@ -12,6 +12,8 @@ use crate::response::{GraphqlResponse, ResponseKind};
 pub enum Code {
     /// The request is not well-formed: no JSON, a member of the wrong type, a batch.
     BadRequest,
+    /// A batch has more requests than `batch_max`.
+    BatchTooLarge,
     /// A part of a well-formed request has a value that it may not have.
     BadUserInput,
     /// The request body is larger than `request_bytes_max`.
@@ -26,6 +28,8 @@ pub enum Code {
     TooManyAnswerBytes,
     /// The request's `Content-Type` is not one that is read.
     UnsupportedMediaType,
+    /// The request's `Content-Encoding` is not one that is read.
+    UnsupportedContentEncoding,
     /// None of the media types of `Accept` can be written.
     NotAcceptable,
     /// Neither GET nor POST.
@@ -59,12 +63,14 @@ impl Code {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::BadRequest => "BAD_REQUEST",
+            Self::BatchTooLarge => "BATCH_TOO_LARGE",
             Self::BadUserInput => "BAD_USER_INPUT",
             Self::RequestTooLarge => "REQUEST_TOO_LARGE",
             Self::RequestBodyTimeout => "REQUEST_BODY_TIMEOUT",
             Self::TooManyRequestBytes => "TOO_MANY_REQUEST_BYTES",
             Self::TooManyAnswerBytes => "TOO_MANY_ANSWER_BYTES",
             Self::UnsupportedMediaType => "UNSUPPORTED_MEDIA_TYPE",
+            Self::UnsupportedContentEncoding => "UNSUPPORTED_CONTENT_ENCODING",
             Self::NotAcceptable => "NOT_ACCEPTABLE",
             Self::MethodNotAllowed => "METHOD_NOT_ALLOWED",
             Self::RequestTimeout => "REQUEST_TIMEOUT",
@@ -85,10 +91,12 @@ impl Code {
     /// GraphQL, so that the media type decides.
     pub fn status(self) -> Option<StatusCode> {
         match self {
-            Self::BadRequest => Some(StatusCode::BAD_REQUEST),
+            Self::BadRequest | Self::BatchTooLarge => Some(StatusCode::BAD_REQUEST),
             Self::RequestTooLarge => Some(StatusCode::PAYLOAD_TOO_LARGE),
             Self::RequestBodyTimeout => Some(StatusCode::REQUEST_TIMEOUT),
-            Self::UnsupportedMediaType => Some(StatusCode::UNSUPPORTED_MEDIA_TYPE),
+            Self::UnsupportedMediaType | Self::UnsupportedContentEncoding => {
+                Some(StatusCode::UNSUPPORTED_MEDIA_TYPE)
+            }
             Self::NotAcceptable => Some(StatusCode::NOT_ACCEPTABLE),
             Self::MethodNotAllowed | Self::MutationForbidden => {
                 Some(StatusCode::METHOD_NOT_ALLOWED)

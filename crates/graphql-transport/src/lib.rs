@@ -19,6 +19,7 @@
 //! | `multipart` | the same for Apollo Client | [multipart subscriptions](https://www.apollographql.com/docs/graphos/routing/operations/subscriptions/multipart-protocol) |
 //! | `streaming` | what event streams have in common | |
 //! | `direct_sender`, `direct_event` | events for many clients, around the tasks of their connections | |
+//! | [`coding`] | bodies in gzip, br and zstd | [RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#name-content-codings) |
 //! | `isolation` | deadline, panic isolation and counters around each request | |
 //! | [`counted`] | a stream whose reads are counted, for bounds on what is not whole yet | |
 //! | `in_flight` | bounds on unfinished request bodies and on answers that are not taken | |
@@ -40,6 +41,7 @@
 pub mod client;
 mod client_key;
 pub mod code;
+pub mod coding;
 pub mod counted;
 pub mod delivery;
 mod direct_event;

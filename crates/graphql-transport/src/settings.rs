@@ -54,6 +54,10 @@ pub struct HttpSettings {
     /// Limit the bytes of a request body, and of the query string of a GET.
     #[cfg_attr(feature = "clap", arg(long, env = "REQUEST_BYTES_MAX", default_value_t = Self::default().request_bytes_max))]
     pub request_bytes_max: usize,
+    /// Answer batches, JSON arrays of requests by POST, of at most this many; each counts as if it had come alone. `0`
+    /// answers none.
+    #[cfg_attr(feature = "clap", arg(long, env = "BATCH_MAX", default_value_t = Self::default().batch_max, value_parser = batch_max))]
+    pub batch_max: usize,
     /// Refuse a request whose body has not arrived completely after this time.
     #[cfg_attr(feature = "clap", arg(long, env = "REQUEST_BODY_TIMEOUT", default_value = "30s", value_parser = duration))]
     pub request_body_timeout: Duration,
@@ -102,10 +106,15 @@ pub struct HttpSettings {
 /// Smaller responses fit into one packet, compressed or not.
 pub(crate) const COMPRESSION_BYTES_LEAST: usize = 1024;
 
+/// The requests of a batch run at the same time: no more may be set.
+#[cfg(feature = "clap")]
+const BATCH_MOST: usize = 1_000;
+
 impl Default for HttpSettings {
     fn default() -> Self {
         Self {
             request_bytes_max: 2 * 1024 * 1024,
+            batch_max: 0,
             request_body_timeout: Duration::from_secs(30),
             request_bodies_bytes_max: 64 * 1024 * 1024,
             request_bodies_bytes_per_client_max: 16 * 1024 * 1024,
@@ -197,6 +206,14 @@ pub fn trimmed(text: &str) -> Result<String, std::convert::Infallible> {
 }
 
 #[cfg(feature = "clap")]
+fn batch_max(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count @ ..=BATCH_MOST) => Ok(count),
+        _ => Err(format!("a number of at most {BATCH_MOST} is needed")),
+    }
+}
+
+#[cfg(feature = "clap")]
 fn compression_bytes_min(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) => Ok(0),
@@ -265,6 +282,13 @@ mod tests {
             |value: &str| Flags::try_parse_from(["service", "--compression-bytes-min", value]);
         assert!(flags("0").is_ok() && flags("1024").is_ok());
         assert!(flags("1023").is_err() && flags("1K").is_err());
+    }
+
+    #[test]
+    fn batches_have_a_bound() {
+        let flags = |value: &str| Flags::try_parse_from(["service", "--batch-max", value]);
+        assert!(flags("0").is_ok() && flags("1000").is_ok());
+        assert!(flags("1001").is_err() && flags("-1").is_err() && flags("all").is_err());
     }
 
     #[test]

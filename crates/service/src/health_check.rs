@@ -1,12 +1,17 @@
 //! `--health-check`: whether the service that runs on this machine is ready, for container engines. An image
 //! needs no other program for it.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
 
 use crate::telemetry;
 
@@ -15,9 +20,9 @@ const TIME_LIMIT: Duration = Duration::from_secs(4);
 /// A report of readiness is shorter.
 const REPORT_BYTES_MAX: u64 = 64 * 1024;
 
-/// Asks the service that listens on `address`. Exit code 0 says that it is ready.
-pub(crate) fn run(address: SocketAddr) -> ExitCode {
-    let asked = ask(reachable(address));
+/// Asks the service that listens on `address`, over TLS if it does. Exit code 0 says that it is ready.
+pub(crate) fn run(address: SocketAddr, is_tls: bool) -> ExitCode {
+    let asked = ask(reachable(address), is_tls);
     let exit_code = match asked {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -39,8 +44,8 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-fn ask(address: SocketAddr) -> anyhow::Result<()> {
-    let answer = answer(address).with_context(|| format!("{address} does not answer"))?;
+fn ask(address: SocketAddr, is_tls: bool) -> anyhow::Result<()> {
+    let answer = answer(address, is_tls).with_context(|| format!("{address} does not answer"))?;
     let answer = String::from_utf8_lossy(&answer);
     let (head, report) = answer.split_once("\r\n\r\n").unwrap_or((&*answer, ""));
     if head.split(' ').nth(1) == Some("200") {
@@ -49,16 +54,87 @@ fn ask(address: SocketAddr) -> anyhow::Result<()> {
     anyhow::bail!("{}: {report}", head.lines().next().unwrap_or_default());
 }
 
-fn answer(address: SocketAddr) -> std::io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect_timeout(&address, TIME_LIMIT)?;
+fn answer(address: SocketAddr, is_tls: bool) -> std::io::Result<Vec<u8>> {
+    let stream = TcpStream::connect_timeout(&address, TIME_LIMIT)?;
     stream.set_read_timeout(Some(TIME_LIMIT))?;
     stream.set_write_timeout(Some(TIME_LIMIT))?;
+    match is_tls {
+        false => exchange(stream, address),
+        true => {
+            let name = ServerName::from(address.ip());
+            let session = ClientConnection::new(AnyCertificate::config(), name);
+            let session = session.map_err(std::io::Error::other)?;
+            exchange(StreamOwned::new(session, stream), address)
+        }
+    }
+}
+
+fn exchange(mut stream: impl Read + Write, address: SocketAddr) -> std::io::Result<Vec<u8>> {
     let request =
         format!("GET /health/ready HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
-    stream.take(REPORT_BYTES_MAX).read_to_end(&mut answer)?;
+    match stream.take(REPORT_BYTES_MAX).read_to_end(&mut answer) {
+        // The other side has ended TCP without ending TLS.
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof && !answer.is_empty() => {}
+        read => drop(read?),
+    }
     Ok(answer)
+}
+
+/// Accepts any certificate: the service is on this machine, nothing secret is sent, and its certificate has the name under
+/// which others know it.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl AnyCertificate {
+    fn config() -> Arc<ClientConfig> {
+        let provider = Arc::new(ring::default_provider());
+        let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .expect("ring speaks TLS 1.2 and 1.3")
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Self(provider)))
+            .with_no_client_auth();
+        Arc::new(config)
+    }
+}
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
 }
 
 #[cfg(test)]
@@ -90,15 +166,15 @@ mod tests {
     #[test]
     fn a_service_is_ready_if_it_says_so() {
         let ready = answering("HTTP/1.1 200 OK\r\n\r\n{}");
-        ask(ready).expect("ready");
+        ask(ready, false).expect("ready");
         let waiting = answering("HTTP/1.1 503 Service Unavailable\r\n\r\n{\"database\":\"gone\"}");
-        let reason = format!("{:#}", ask(waiting).expect_err("not ready"));
+        let reason = format!("{:#}", ask(waiting, false).expect_err("not ready"));
         assert_eq!(
             reason,
             "HTTP/1.1 503 Service Unavailable: {\"database\":\"gone\"}"
         );
         let silent = answering("");
-        assert!(ask(silent).is_err());
+        assert!(ask(silent, false).is_err());
     }
 
     #[test]
@@ -108,7 +184,7 @@ mod tests {
         let any = (std::net::Ipv4Addr::LOCALHOST, 0).into();
         silent.bind(any).expect("a port");
         let address = silent.local_addr().expect("bound");
-        let reason = format!("{:#}", ask(address).expect_err("nobody listens"));
+        let reason = format!("{:#}", ask(address, false).expect_err("nobody listens"));
         assert!(reason.contains("does not answer"), "{reason}");
     }
 

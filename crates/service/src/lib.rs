@@ -28,10 +28,11 @@
 //! environment, `settings_files` from files, `settings_check` reports all mistakes, [`telemetry`] starts the logs
 //! (`log_queue` writes them, `log_flood` sums them up), [`lifecycle`]
 //! owns signals and background tasks, [`server`] owns the socket
-//! (`connections` bounds the clients, `shared_socket` lets others write to them), [`health`] and [`metrics`] answer
+//! (`connections` bounds the clients, `shared_socket` lets others write to them, [`tls`] has the certificate), [`health`] and [`metrics`] answer
 //! operators (`process_metrics` are the process's own, `health_check` asks, for container engines), `memory` gives memory
 //! back. To add a background task, spawn it on the [`Lifecycle`]; to add a readiness check, register it on the [`Health`].
 
+mod client_stream;
 mod connections;
 pub mod health;
 mod health_check;
@@ -49,6 +50,7 @@ mod settings_parser;
 mod shared_socket;
 mod start;
 pub mod telemetry;
+pub mod tls;
 mod write_limit;
 
 pub use connections::ConnectionLimits;
@@ -57,12 +59,14 @@ pub use lifecycle::Lifecycle;
 pub use metrics::Metrics;
 pub use prometheus_client;
 pub use server::{
-    MakeResponder, Responder, ServeLimits, bind, operations_routes, serve, serve_within,
+    MakeResponder, Responder, ServeLimits, bind, operations_routes, serve, serve_tls_within,
+    serve_within,
 };
 pub use settings::{LogFormat, Settings};
 pub use settings_check::{GivenSetting, SettingMistake, parse_reporting};
 pub use settings_files::{file_variable, is_set};
 pub use settings_parser::{OldNames, duration, duration_from, duration_up_to, parse};
-pub use start::{LISTENING, OPERATIONS, start};
+pub use start::{LISTENING, LISTENING_TLS, OPERATIONS, start, start_tls};
 pub use telemetry::{print, tell};
+pub use tls::{Tls, TlsSettings};
 pub use write_limit::WriteLimits;

@@ -23,8 +23,10 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use crate::connections::{Connections, Tracked};
+use crate::client_stream::ClientStream;
+use crate::connections::{ConnectionPermit, Connections, Tracked};
 use crate::shared_socket::{ConnectionSocket, SharedSocket};
+use crate::tls::Tls;
 use crate::write_limit::{WriteLimit, WriteLimits};
 use crate::{ConnectionLimits, Health, Lifecycle, Metrics, Settings, health};
 
@@ -138,7 +140,7 @@ pub async fn operations_routes(
         let connections = Connections::new(OPERATORS_LIMITS, None);
         // A reader of the last metrics may be cut off.
         let make = with_peer(pages);
-        drop(accept(listener, make, &served, limits, connections).await);
+        drop(accept(listener, make, &served, limits, None, connections).await);
         Ok(())
     });
     Ok(public)
@@ -216,9 +218,7 @@ fn with_peer(router: Router) -> MakeResponder {
     })
 }
 
-/// Serves with what `make` returns for the remote address of each connection, until shutdown, then lets
-/// running requests finish for the grace period and drops the rest.
-/// Upgraded connections (WebSockets) belong to their handlers, which watch for the shutdown themselves.
+/// [`serve_tls_within`] without TLS.
 ///
 /// # Errors
 /// The reason of a background task that died.
@@ -229,11 +229,28 @@ pub async fn serve_within(
     limits: ServeLimits,
     metrics: &Metrics,
 ) -> anyhow::Result<()> {
+    serve_tls_within(listener, make, lifecycle, limits, None, metrics).await
+}
+
+/// Serves with what `make` returns for the remote address of each connection, until shutdown, then lets
+/// running requests finish for the grace period and drops the rest.
+/// Upgraded connections (WebSockets) belong to their handlers, which watch for the shutdown themselves.
+///
+/// # Errors
+/// The reason of a background task that died.
+pub async fn serve_tls_within(
+    listener: TcpListener,
+    make: MakeResponder,
+    lifecycle: &Lifecycle,
+    limits: ServeLimits,
+    tls: Option<Arc<Tls>>,
+    metrics: &Metrics,
+) -> anyhow::Result<()> {
     lifecycle.serve();
     let grace = limits.grace;
     let connections = Connections::new(limits.connections.within_descriptors(), Some(metrics));
     let shutdown = lifecycle.shutdown();
-    let running = accept(listener, make, shutdown, limits, connections).await;
+    let running = accept(listener, make, shutdown, limits, tls, connections).await;
     // One period for all: the background tasks wind up while the requests finish.
     let began = Instant::now();
     let deadline = began + grace;
@@ -272,6 +289,7 @@ fn accept<'a>(
     make: MakeResponder,
     shutdown: &'a CancellationToken,
     limits: ServeLimits,
+    tls: Option<Arc<Tls>>,
     connections: Connections,
 ) -> BoxFuture<'a, GracefulShutdown> {
     Box::pin(accept_connections(
@@ -279,6 +297,7 @@ fn accept<'a>(
         make,
         shutdown,
         limits,
+        tls,
         connections,
     ))
 }
@@ -288,10 +307,11 @@ async fn accept_connections(
     make: MakeResponder,
     shutdown: &CancellationToken,
     limits: ServeLimits,
+    tls: Option<Arc<Tls>>,
     connections: Connections,
 ) -> GracefulShutdown {
     let running = GracefulShutdown::new();
-    let builder = connection_builder(limits);
+    let builder = Arc::new(connection_builder(limits));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -309,45 +329,71 @@ async fn accept_connections(
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
         let Some(permit) = connections.admit(peer.ip()) else {
-            // If the answer does not fit the socket's buffer, the client gets none.
-            let _ = stream.try_write(too_many_connections().as_bytes());
+            // If the answer does not fit the socket's buffer, the client gets none. One that speaks TLS would not read it.
+            if tls.is_none() {
+                let _ = stream.try_write(too_many_connections().as_bytes());
+            }
             continue;
         };
         let permit = Arc::new(permit);
-        let (socket, outlet) = (SharedSocket::new(stream), OutletPlace::default());
-        let service = Tracked::new(
-            make(peer),
-            Arc::clone(&permit.activity),
-            limits.write.time,
-            Arc::clone(&socket),
-            outlet.clone(),
-        );
-        let stream = ConnectionSocket(Arc::clone(&socket));
-        let stream =
-            WriteLimit::new(stream, limits.write, Some(Arc::clone(&permit))).counting(socket);
-        let stream = ThroughOutlet::new(stream, outlet);
-        let connection = builder
-            .serve_connection_with_upgrades(TokioIo::new(stream), service)
-            .into_owned();
-        let connection = running.watch(connection);
         let activity = Arc::clone(&permit.activity);
-        let task = tokio::spawn(async move {
-            match permit.run(connection).await {
-                Some(Ok(())) => {}
-                Some(Err(error)) => {
-                    let error_of_http = error.downcast_ref::<hyper::Error>();
-                    if error_of_http.is_some_and(hyper::Error::is_parse_too_large) {
-                        permit.head_was_too_large();
-                    }
-                    let error = anyhow::Error::from_boxed(error);
-                    tracing::debug!(error = format!("{error:#}"), "a client connection failed");
-                }
-                None => {
-                    tracing::debug!("a connection was closed because it sent no request in time")
-                }
+        let take_limit = limits.write.time;
+        let task = match &tls {
+            None => {
+                let (socket, outlet) = (SharedSocket::new(stream), OutletPlace::default());
+                let direct = Some((Arc::clone(&socket), outlet.clone()));
+                let service = Tracked::new(make(peer), Arc::clone(&activity), take_limit, direct);
+                let stream = ConnectionSocket(Arc::clone(&socket));
+                let stream = WriteLimit::new(stream, limits.write, Some(Arc::clone(&permit)))
+                    .counting(socket);
+                let stream = ClientStream::Plain(ThroughOutlet::new(stream, outlet));
+                let connection = builder
+                    .serve_connection_with_upgrades(TokioIo::new(stream), service)
+                    .into_owned();
+                tokio::spawn(run(permit, running.watch(connection)))
             }
-        });
+            Some(tls) => {
+                let service = Tracked::new(make(peer), Arc::clone(&activity), take_limit, None);
+                let (tls, shutdown) = (Arc::clone(tls), shutdown.clone());
+                let (builder, watcher) = (Arc::clone(&builder), running.watcher());
+                let counted = Arc::clone(&permit);
+                let connection = async move {
+                    let handshake = shutdown.run_until_cancelled(tls.handshake(stream));
+                    let Some(Some(stream)) = handshake.await else {
+                        return Ok(());
+                    };
+                    let stream = WriteLimit::new(stream, limits.write, Some(counted));
+                    let stream = ClientStream::Tls(Box::new(stream));
+                    let connection = builder
+                        .serve_connection_with_upgrades(TokioIo::new(stream), service)
+                        .into_owned();
+                    watcher.watch(connection).await
+                };
+                tokio::spawn(run(permit, connection))
+            }
+        };
         activity.runs_in(task.abort_handle());
+    }
+}
+
+/// Runs a connection to its end.
+async fn run(
+    permit: Arc<ConnectionPermit>,
+    connection: impl Future<Output = Result<(), Box<dyn std::error::Error + Send + Sync>>>,
+) {
+    match permit.run(connection).await {
+        Some(Ok(())) => {}
+        Some(Err(error)) => {
+            let error_of_http = error.downcast_ref::<hyper::Error>();
+            if error_of_http.is_some_and(hyper::Error::is_parse_too_large) {
+                permit.head_was_too_large();
+            }
+            let error = anyhow::Error::from_boxed(error);
+            tracing::debug!(error = format!("{error:#}"), "a client connection failed");
+        }
+        None => {
+            tracing::debug!("a connection was closed because it sent no request in time")
+        }
     }
 }
 

@@ -23,6 +23,9 @@ const EXIT_TIME: Duration = Duration::from_secs(2);
 /// A program that starts a service on port 0 reads the port from it.
 pub const LISTENING: &str = "listening on http://";
 
+/// The same of a service that is served over TLS.
+pub const LISTENING_TLS: &str = "listening on https://";
+
 /// The start of the line that a service writes to standard output when it listens on `OPERATIONS_PORT`;
 /// the address follows.
 pub const OPERATIONS: &str = "operations on http://";
@@ -44,22 +47,52 @@ where
     F: FnOnce(C, TcpListener, Lifecycle) -> Fut + 'static,
     Fut: Future<Output = anyhow::Result<()>> + 'static,
 {
+    start_tls(name, default_port, settings, |_| false, run)
+}
+
+/// [`start`] of a service whose settings say whether it is served over TLS.
+pub fn start_tls<C, F, Fut>(
+    name: &'static str,
+    default_port: u16,
+    settings: fn(&C) -> &Settings,
+    is_tls: fn(&C) -> bool,
+    run: F,
+) -> ExitCode
+where
+    C: Parser + 'static,
+    F: FnOnce(C, TcpListener, Lifecycle) -> Fut + 'static,
+    Fut: Future<Output = anyhow::Result<()>> + 'static,
+{
     let (config, old_names) = settings_parser::parse::<C>();
-    let shared = settings(&config).clone();
+    let (shared, is_tls) = (settings(&config).clone(), is_tls(&config));
     if shared.health_check {
-        return health_check::run(shared.address(default_port));
+        return health_check::run(shared.address(default_port), is_tls);
     }
+    let listening = match is_tls {
+        true => LISTENING_TLS,
+        false => LISTENING,
+    };
+    let announced = Announced {
+        port: default_port,
+        listening,
+    };
     let run: Run = Box::new(|listener, lifecycle| Box::pin(run(config, listener, lifecycle)));
-    start_service(name, default_port, &shared, old_names, run)
+    start_service(name, announced, &shared, old_names, run)
 }
 
 /// Serves on a listener until the shutdown.
 type Run = Box<dyn FnOnce(TcpListener, Lifecycle) -> LocalBoxFuture<'static, anyhow::Result<()>>>;
 
+/// What a service has if no setting says otherwise, and how it announces itself.
+struct Announced {
+    port: u16,
+    listening: &'static str,
+}
+
 /// [`start`] without type parameters, so that it is compiled once.
 fn start_service(
     name: &'static str,
-    default_port: u16,
+    announced: Announced,
     shared: &Settings,
     old_names: OldNames,
     run: Run,
@@ -79,10 +112,10 @@ fn start_service(
                 grace + RETURN_TIME + EXIT_TIME,
             )?;
             lifecycle.reload_at_hangup()?;
-            let listener = server::bind(shared.address(default_port)).await?;
+            let listener = server::bind(shared.address(announced.port)).await?;
             let address = listener.local_addr()?;
             tracing::info!(service = name, %address, "listening");
-            telemetry::print(format_args!("{LISTENING}{address}"));
+            telemetry::print(format_args!("{}{address}", announced.listening));
             tokio::select! {
                 result = run(listener, lifecycle.clone()) => result,
                 result = abandoned(&lifecycle, grace) => result,

@@ -35,6 +35,8 @@ pub(crate) struct WriteLimit<S> {
     limits: WriteLimits,
     /// Runs while a write waits.
     waiting: Option<Waiting>,
+    /// Whether a flush waits.
+    flushes: bool,
     /// How long writes have waited, and how much was written, since the client was last judged.
     waited: Duration,
     written: u64,
@@ -59,6 +61,7 @@ impl<S> WriteLimit<S> {
             stream,
             limits,
             waiting: None,
+            flushes: false,
             waited: Duration::ZERO,
             written: 0,
             written_directly: None,
@@ -167,13 +170,28 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteLimit<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        // TLS has taken what is written and may not have sent it.
+        let flush = Pin::new(&mut self.stream).poll_flush(context);
+        if flush.is_pending() {
+            self.flushes = true;
+            return self.watch(context, Poll::Pending).map_ok(|_| ());
+        }
         // The writer flushes when nothing is left to be written.
         self.set_unsent(false);
-        Pin::new(&mut self.stream).poll_flush(context)
+        if std::mem::take(&mut self.flushes)
+            && ready!(self.watch(context, Poll::Ready(Ok(0)))).is_err()
+        {
+            return Poll::Ready(Err(ErrorKind::TimedOut.into()));
+        }
+        flush
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        match Pin::new(&mut self.stream).poll_shutdown(context) {
+            // The end of TLS is a message, too.
+            Poll::Pending => self.watch(context, Poll::Pending).map_ok(|_| ()),
+            done => done,
+        }
     }
 }
 
@@ -231,6 +249,41 @@ mod tests {
         let error = stream.write_all(b"too long").await.expect_err("a limit");
         assert_eq!(error.kind(), ErrorKind::TimedOut);
         assert!(activity.is_stalled(), "it is counted");
+    }
+
+    /// A stream that takes everything and sends nothing of it, as TLS does for a while.
+    struct Hoarder;
+
+    impl AsyncWrite for Hoarder {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
+            Poll::Pending
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_written_and_not_sent_has_its_time_too() {
+        let time = Duration::from_secs(30);
+        let mut stream = limited(Hoarder, time, 0);
+        stream.write_all(b"taken").await.expect("taken");
+        let began = Instant::now();
+        let error = stream.flush().await.expect_err("a limit");
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        assert!(began.elapsed() >= time);
+        let mut stream = limited(Hoarder, time, 0);
+        let error = stream.shutdown().await.expect_err("a limit");
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
     }
 
     #[tokio::test]

@@ -83,6 +83,7 @@ fn texts(config: &Config) -> Vec<String> {
     found.0.extend(wrong);
     let secrets = config.subgraphs.secret.secrets();
     found.failure("SUBGRAPH_SECRET", secrets.map_err(anyhow::Error::msg));
+    found.failure("TLS_", config.tls.check());
     let tls = tls(config, &mut found);
     found.0.extend(
         Source::new(&config.supergraph, &tls)
@@ -164,6 +165,24 @@ fn headers(config: &Config, found: &mut Found) -> Arc<HeaderRules> {
         };
         if is_sound("RETURN_HEADERS", alone) {
             sound.give_back.push(rule);
+        }
+    }
+    for header in listed(&all.insert).map(str::to_owned) {
+        let alone = HeaderConfig {
+            insert: vec![header.clone()],
+            ..HeaderConfig::default()
+        };
+        if is_sound("SUBGRAPH_HEADERS", alone) {
+            sound.insert.push(header);
+        }
+    }
+    for rule in listed(&all.withhold).map(str::to_owned) {
+        let alone = HeaderConfig {
+            withhold: vec![rule.clone()],
+            ..HeaderConfig::default()
+        };
+        if is_sound("WITHHOLD_HEADERS", alone) {
+            sound.withhold.push(rule);
         }
     }
     for claim in listed(&all.claims).map(str::to_owned) {

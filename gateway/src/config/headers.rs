@@ -5,9 +5,9 @@
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct HeaderConfig {
     /// Forward these client headers to subgraphs: `authorization, x-tenant@posts` sends the first
-    /// to every subgraph and the second only to posts. On a WebSocket, the members of the
-    /// `connection_init` payload act as headers of the same names. By default only `traceparent`,
-    /// `tracestate` and `x-request-id` are forwarded.
+    /// to every subgraph and the second only to posts; `x-user=x-account@accounts` sends a client's `x-user` there as
+    /// `x-account`. On a WebSocket, the members of the `connection_init` payload act as headers of the same names. By
+    /// default only `traceparent`, `tracestate` and `x-request-id` are forwarded.
     #[arg(
         long = "forward-headers",
         env = "FORWARD_HEADERS",
@@ -18,6 +18,24 @@ pub struct HeaderConfig {
     /// none is returned.
     #[arg(long = "return-headers", env = "RETURN_HEADERS", value_delimiter = ',')]
     pub give_back: Vec<String>,
+    /// Send these headers to subgraphs, whatever the client sends: `x-env: prod` to all, `x-api-key@posts: k3y` to posts.
+    /// They are separated by commas; in a value, `%2C` is a comma and `%25` a percent sign. By default none is sent.
+    #[arg(
+        long = "subgraph-headers",
+        env = "SUBGRAPH_HEADERS",
+        value_delimiter = ',',
+        hide_env_values = true,
+        value_name = "NAME: VALUE"
+    )]
+    pub insert: Vec<String>,
+    /// Do not send these headers to subgraphs, though they are forwarded otherwise: `authorization@reviews` is left out
+    /// for reviews, `tracestate` for all. By default none is left out.
+    #[arg(
+        long = "withhold-headers",
+        env = "WITHHOLD_HEADERS",
+        value_delimiter = ','
+    )]
+    pub withhold: Vec<String>,
     /// Let clients enable labels of progressive overrides for one request by this header, separated
     /// by commas, in addition to `OVERRIDE_LABELS`. By default clients cannot enable any.
     #[arg(long, env = "OVERRIDE_LABELS_HEADER")]

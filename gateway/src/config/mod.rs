@@ -3,6 +3,7 @@
 //!
 //! Durations carry their unit: `500ms`, `30s`, `5m`.
 
+mod accept_encoding;
 mod authorization;
 mod headers;
 mod identity;
@@ -10,15 +11,18 @@ mod limits;
 mod pages;
 mod persisted;
 mod rate_limit;
+mod subgraph_timeouts;
 mod subgraphs;
 mod subscriptions;
 mod supergraph;
+mod traffic;
 
 use std::{path::PathBuf, time::Duration};
 
 use graphql_transport::{HttpSettings, WebSocketSettings};
 use service::duration;
 
+pub use accept_encoding::AcceptEncoding;
 pub use authorization::{AuthorizationConfig, AuthorizationMode};
 pub use headers::HeaderConfig;
 pub use identity::IdentityConfig;
@@ -27,9 +31,11 @@ pub use limits::{CostMode, Limits};
 pub use pages::PagesConfig;
 pub use persisted::PersistedConfig;
 pub use rate_limit::{RateLimitConfig, RateLimitMode};
+pub use subgraph_timeouts::SubgraphTimeouts;
 pub use subgraphs::{SubgraphSettings, address_key};
 pub use subscriptions::SubscriptionConfig;
 pub use supergraph::{Secret, SupergraphConfig};
+pub use traffic::{BreakerSettings, RetrySettings};
 
 /// The codes that Apollo Server and other GraphQL servers use for mistakes of clients.
 const SHOWN_ERROR_CODES: &str = "BAD_USER_INPUT,UNAUTHENTICATED,FORBIDDEN";
@@ -151,6 +157,9 @@ pub struct Config {
         value_name = "NETWORK"
     )]
     pub trusted_proxies: Vec<String>,
+    /// TLS towards clients.
+    #[command(flatten)]
+    pub tls: service::TlsSettings,
     /// Limits and access rules of HTTP requests.
     #[command(flatten)]
     pub http: HttpSettings,

@@ -1,9 +1,15 @@
 //! How subgraphs are spoken to.
 
-use std::{collections::HashMap, path::PathBuf, time::Duration};
+use std::{borrow::Cow, collections::HashMap, path::PathBuf, time::Duration};
 
 use graphql_transport::{SecretSetting, Secrets};
 use service::{duration, duration_from};
+
+use super::{
+    accept_encoding::AcceptEncoding,
+    subgraph_timeouts::SubgraphTimeouts,
+    traffic::{BreakerSettings, RetrySettings},
+};
 
 /// Names are not resolved more often.
 const RESOLVE_INTERVAL_MIN: Duration = Duration::from_millis(100);
@@ -49,6 +55,17 @@ pub struct SubgraphSettings {
     /// byte received.
     #[arg(id = "subgraph_timeout", long = "subgraph-timeout", env = "SUBGRAPH_TIMEOUT", default_value = "30s", value_parser = duration)]
     pub timeout: Duration,
+    /// Give these subgraphs another time limit than `SUBGRAPH_TIMEOUT`: `posts=2s, reports=2m`. By default all have the
+    /// same.
+    #[arg(
+        id = "subgraph_timeouts",
+        long = "subgraph-timeouts",
+        env = "SUBGRAPH_TIMEOUTS",
+        default_value = "",
+        hide_default_value = true,
+        value_name = "NAME=TIME"
+    )]
+    pub timeouts: SubgraphTimeouts,
     /// Fail a connection to a subgraph that takes longer than this to open, TLS included.
     #[arg(id = "subgraph_connect_timeout", long = "subgraph-connect-timeout", env = "SUBGRAPH_CONNECT_TIMEOUT", default_value = "5s", value_parser = duration)]
     pub connect_timeout: Duration,
@@ -60,7 +77,17 @@ pub struct SubgraphSettings {
     /// resolved before a new connection is opened.
     #[arg(id = "subgraph_resolve_interval", long = "subgraph-resolve-interval", env = "SUBGRAPH_RESOLVE_INTERVAL", default_value = "10s", value_parser = duration_from(RESOLVE_INTERVAL_MIN))]
     pub resolve_interval: Duration,
-    /// Limit the bytes of one subgraph response's body.
+    /// Ask subgraphs for responses in these content encodings, the best first: `gzip`, `br`, `zstd`. A network that is
+    /// paid by the byte may be worth the time of both sides. By default they are asked for none (`identity`).
+    #[arg(
+        id = "subgraph_accept_encoding",
+        long = "subgraph-accept-encoding",
+        env = "SUBGRAPH_ACCEPT_ENCODING",
+        default_value = "identity",
+        value_name = "ENCODINGS"
+    )]
+    pub accept_encoding: AcceptEncoding,
+    /// Limit the bytes of one subgraph response's body, decompressed if it is compressed.
     #[arg(id = "subgraph_body_bytes_max", long = "subgraph-body-bytes-max", env = "SUBGRAPH_BODY_BYTES_MAX", default_value_t = Self::default().body_bytes_max)]
     pub body_bytes_max: usize,
     /// Limit the bytes of interim heads (1xx), chunk framing and trailers of one subgraph response,
@@ -105,6 +132,12 @@ pub struct SubgraphSettings {
     /// the queries that follow from them, never share. Off by default.
     #[arg(long, env = "DEDUPLICATE_IN_FLIGHT", value_parser = clap::builder::BoolishValueParser::new())]
     pub deduplicate_in_flight: bool,
+    /// How queries that failed are sent again.
+    #[command(flatten)]
+    pub retries: RetrySettings,
+    /// When a subgraph counts as unavailable.
+    #[command(flatten)]
+    pub breaker: BreakerSettings,
 }
 
 impl Default for SubgraphSettings {
@@ -117,15 +150,32 @@ impl Default for SubgraphSettings {
             secret: SecretSetting::default(),
             secrets: Secrets::default(),
             timeout: Duration::from_secs(30),
+            timeouts: SubgraphTimeouts::default(),
             connect_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(4),
             resolve_interval: Duration::from_secs(10),
+            accept_encoding: AcceptEncoding::default(),
             body_bytes_max: 64 * 1024 * 1024,
             overhead_bytes_max: 64 * 1024,
             requests_running_max: 512,
             requests_running_per_client_max: 16,
             requests_max: 2_048,
             deduplicate_in_flight: false,
+            retries: RetrySettings::default(),
+            breaker: BreakerSettings::default(),
+        }
+    }
+}
+
+impl SubgraphSettings {
+    /// Those of one subgraph, where it has its own.
+    pub(crate) fn of(&self, subgraph: &str) -> Cow<'_, Self> {
+        match self.timeouts.of(subgraph) {
+            None => Cow::Borrowed(self),
+            Some(timeout) => Cow::Owned(Self {
+                timeout,
+                ..self.clone()
+            }),
         }
     }
 }

@@ -59,6 +59,8 @@ pub enum Code {
     SubrequestTooLarge,
     /// `SUBGRAPH_REQUESTS_MAX` requests already wait for the subgraph; this one was not sent.
     SubgraphOverloaded,
+    /// The subgraph has failed many times and has not answered a probe since; this request was not sent.
+    SubgraphUnavailable,
     /// A read below a mutation's root field failed because of an overload. The root field itself
     /// was executed.
     ReadAfterWriteFailed,
@@ -135,6 +137,7 @@ impl Code {
             Self::SubrequestMalformedResponse => "SUBREQUEST_MALFORMED_RESPONSE",
             Self::SubrequestTooLarge => "SUBREQUEST_RESPONSE_TOO_LARGE",
             Self::SubgraphOverloaded => "SUBGRAPH_OVERLOADED",
+            Self::SubgraphUnavailable => "SUBGRAPH_UNAVAILABLE",
             Self::ReadAfterWriteFailed => "READ_AFTER_WRITE_FAILED",
             Self::DownstreamServiceError => "DOWNSTREAM_SERVICE_ERROR",
             Self::InvalidValue => "INVALID_VALUE",

@@ -309,6 +309,7 @@ impl Failure {
             Self::Fetch(FetchError::Overloaded(_) | FetchError::NotSent(_)) => {
                 Code::SubgraphOverloaded
             }
+            Self::Fetch(FetchError::Unavailable) => Code::SubgraphUnavailable,
             Self::Fetch(_) | Self::Status(_) => Code::SubrequestHttpError,
             Self::Malformed(_) => Code::SubrequestMalformedResponse,
             Self::TooManyRepresentations(_) => Code::MaxRepresentations,

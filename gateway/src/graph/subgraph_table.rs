@@ -50,14 +50,20 @@ pub fn read(
         let name = &*info.name;
         let own = settings.addresses.get(&address_key(name));
         let urls = addresses(info, own.map(String::as_str));
-        let subgraph =
-            Subgraph::new(name, &urls, settings, tls, subgraph_metrics).map_err(|reason| {
-                SupergraphError::Address {
-                    subgraph: name.to_owned(),
-                    reason,
-                }
+        let subgraph = Subgraph::new(name, &urls, &settings.of(name), tls, subgraph_metrics)
+            .map_err(|reason| SupergraphError::Address {
+                subgraph: name.to_owned(),
+                reason,
             })?;
         subgraphs.push(Arc::new(subgraph));
+    }
+    for name in settings.timeouts.names() {
+        if !subgraphs.iter().any(|subgraph| subgraph.name() == name) {
+            tracing::warn!(
+                subgraph = name,
+                "SUBGRAPH_TIMEOUTS names a subgraph that the supergraph does not have"
+            );
+        }
     }
     Ok(subgraphs)
 }

@@ -1,6 +1,7 @@
 //! Decides which headers pass between clients and subgraphs.
 
 pub(crate) mod claims;
+mod rule;
 pub(crate) mod trace_context;
 
 use std::sync::Arc;
@@ -9,12 +10,13 @@ use anyhow::{Context, ensure};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde_json::{Map, Value};
 
-use crate::config::HeaderConfig;
+use crate::config::{HeaderConfig, listed};
 use claims::{CLAIMS, ClaimRules, ForwardedClaims};
+use rule::{Inserted, Rule};
 use trace_context::REQUEST_ID;
 
 /// Headers that every subgraph receives: the W3C trace context and the request's id.
-const TRACE_HEADERS: [HeaderName; 3] = [
+static TRACE_HEADERS: [HeaderName; 3] = [
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),
     REQUEST_ID,
@@ -45,14 +47,11 @@ pub struct HeaderRules {
     override_labels: Option<HeaderName>,
     forward: Vec<Rule>,
     give_back: Vec<Rule>,
+    /// What subgraphs get, whatever the client sends.
+    insert: Vec<Inserted>,
+    /// What subgraphs do not get, though other rules say so.
+    withhold: Vec<Rule>,
     claims: ClaimRules,
-}
-
-/// A rule `name`, for all subgraphs, or `name@subgraph`.
-#[derive(Debug)]
-struct Rule {
-    name: HeaderName,
-    subgraph: Option<String>,
 }
 
 impl HeaderRules {
@@ -75,11 +74,18 @@ impl HeaderRules {
         };
         let mut forward = rules(&config.forward)?;
         // These are forwarded without a rule, in normalised form.
-        forward.retain(|rule| !TRACE_HEADERS.contains(&rule.name));
+        forward.retain(|rule| rule.is_renaming() || !TRACE_HEADERS.contains(&rule.name));
+        let inserted: anyhow::Result<_> = listed(&config.insert).map(Inserted::read).collect();
+        let withhold = rules(&config.withhold).context("WITHHOLD_HEADERS")?;
+        if let Some(rule) = withhold.iter().find(|rule| rule.is_renaming()) {
+            anyhow::bail!("WITHHOLD_HEADERS: {} cannot be renamed there", rule.name);
+        }
         Ok(Self {
             override_labels,
             forward,
             give_back: rules(&config.give_back)?,
+            insert: inserted.context("SUBGRAPH_HEADERS")?,
+            withhold,
             claims: ClaimRules::new(&config.claims)?,
         })
     }
@@ -94,10 +100,13 @@ impl HeaderRules {
     pub fn request(&self, subgraph: &str, client: &HeaderMap) -> HeaderMap {
         let mut headers = HeaderMap::new();
         let named = Named::by(client);
-        for name in TRACE_HEADERS.iter().chain(self.names_to(subgraph)) {
+        for (name, sent_as) in self.names_to(subgraph) {
             if !named.has(name) {
-                copy(name, client, &mut headers);
+                copy(name, client, sent_as, &mut headers);
             }
+        }
+        for inserted in self.insert.iter().filter(|it| it.is_for(subgraph)) {
+            headers.insert(inserted.name.clone(), inserted.value.clone());
         }
         if let Some(value) = self.claims_to(subgraph, client) {
             headers.insert(CLAIMS, value.clone());
@@ -109,21 +118,19 @@ impl HeaderRules {
     pub fn request_lines(&self, subgraph: &str, client: &HeaderMap) -> Vec<u8> {
         let mut lines = Vec::with_capacity(LINES_BYTES);
         let named = Named::by(client);
-        for name in TRACE_HEADERS.iter().chain(self.names_to(subgraph)) {
+        for (name, sent_as) in self.names_to(subgraph) {
             if named.has(name) {
                 continue;
             }
             for value in client.get_all(name) {
-                lines.extend_from_slice(name.as_str().as_bytes());
-                lines.extend_from_slice(b": ");
-                lines.extend_from_slice(value.as_bytes());
-                lines.extend_from_slice(b"\r\n");
+                line(sent_as, value, &mut lines);
             }
         }
+        for inserted in self.insert.iter().filter(|it| it.is_for(subgraph)) {
+            line(&inserted.name, &inserted.value, &mut lines);
+        }
         if let Some(value) = self.claims_to(subgraph, client) {
-            for piece in [CLAIMS.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-                lines.extend_from_slice(piece);
-            }
+            line(&CLAIMS, value, &mut lines);
         }
         lines
     }
@@ -137,11 +144,32 @@ impl HeaderRules {
         client.get(self.claims.carrier(subgraph)?)
     }
 
-    /// The names of the headers that the rules forward to a subgraph.
-    fn names_to<'r>(&'r self, subgraph: &'r str) -> impl Iterator<Item = &'r HeaderName> {
+    /// The names of the headers that are forwarded to a subgraph, and as what they are sent.
+    fn names_to<'r>(
+        &'r self,
+        subgraph: &'r str,
+    ) -> impl Iterator<Item = (&'r HeaderName, &'r HeaderName)> {
+        let trace = TRACE_HEADERS.iter().map(|name| (name, name));
+        let names = trace.chain(self.rules_to(subgraph));
+        names.filter(move |(_, sent_as)| self.may_be_sent(subgraph, sent_as))
+    }
+
+    /// The same by the rules alone.
+    fn rules_to<'r>(
+        &'r self,
+        subgraph: &'r str,
+    ) -> impl Iterator<Item = (&'r HeaderName, &'r HeaderName)> {
         let rules = self.forward.iter();
         let rules = rules.filter(move |rule| rule.is_for(subgraph));
-        rules.map(|rule| &rule.name)
+        rules.map(|rule| (&rule.name, &rule.becomes))
+    }
+
+    /// Whether a client's header may be sent under this name: it is not withheld, and no other one is in its place.
+    fn may_be_sent(&self, subgraph: &str, name: &HeaderName) -> bool {
+        let mut withheld = self.withhold.iter();
+        let mut inserted = self.insert.iter();
+        !withheld.any(|rule| rule.name == *name && rule.is_for(subgraph))
+            && !inserted.any(|it| it.name == *name && it.is_for(subgraph))
     }
 
     /// The client's headers that can affect this subgraph's response. Queries for which they are
@@ -149,8 +177,10 @@ impl HeaderRules {
     pub fn relevant_to(&self, subgraph: &str, client: &HeaderMap) -> HeaderMap {
         let mut headers = HeaderMap::new();
         let named = Named::by(client);
-        for name in self.names_to(subgraph).filter(|name| !named.has(name)) {
-            copy(name, client, &mut headers);
+        for (name, sent_as) in self.rules_to(subgraph) {
+            if !named.has(name) && self.may_be_sent(subgraph, sent_as) {
+                copy(name, client, name, &mut headers);
+            }
         }
         if let Some(value) = self.claims_to(subgraph, client) {
             headers.insert(CLAIMS, value.clone());
@@ -163,15 +193,15 @@ impl HeaderRules {
     pub fn gives_back_cookies(&self, subgraph: &str) -> bool {
         self.give_back
             .iter()
-            .any(|rule| rule.name == header::SET_COOKIE && rule.is_for(subgraph))
+            .any(|rule| rule.becomes == header::SET_COOKIE && rule.is_for(subgraph))
     }
 
     /// Adds the headers of a subgraph's response that are returned to the client. If several
     /// subgraphs send the same header, the first one is kept; of `set-cookie`, all are.
     pub fn response(&self, subgraph: &str, answer: &HeaderMap, to_client: &mut HeaderMap) {
         for rule in self.give_back.iter().filter(|rule| rule.is_for(subgraph)) {
-            if rule.name == header::SET_COOKIE || !to_client.contains_key(&rule.name) {
-                copy(&rule.name, answer, to_client);
+            if rule.becomes == header::SET_COOKIE || !to_client.contains_key(&rule.becomes) {
+                copy(&rule.name, answer, &rule.becomes, to_client);
             }
         }
     }
@@ -189,7 +219,7 @@ impl HeaderRules {
     pub fn relevant(&self, client: &HeaderMap) -> HeaderMap {
         let mut headers = self.relevant_to_all(client);
         for name in self.claims.carriers() {
-            copy(name, client, &mut headers);
+            copy(name, client, name, &mut headers);
         }
         headers
     }
@@ -199,11 +229,11 @@ impl HeaderRules {
         let mut headers = HeaderMap::new();
         let named = Named::by(client);
         if let Some(name) = &self.override_labels {
-            copy(name, client, &mut headers);
+            copy(name, client, name, &mut headers);
         }
         for rule in &self.forward {
             if !headers.contains_key(&rule.name) && !named.has(&rule.name) {
-                copy(&rule.name, client, &mut headers);
+                copy(&rule.name, client, &rule.name, &mut headers);
             }
         }
         headers
@@ -225,9 +255,9 @@ impl HeaderRules {
         self.claims.set(client, claims);
     }
 
-    /// The names of the subgraph headers that are returned to clients.
+    /// The names of the headers of subgraphs' responses as they are returned to clients.
     pub fn returned(&self) -> impl Iterator<Item = &HeaderName> {
-        self.give_back.iter().map(|rule| &rule.name)
+        self.give_back.iter().map(|rule| &rule.becomes)
     }
 
     /// Whether a client's header of this name is used by a subgraph or by the gateway.
@@ -238,21 +268,6 @@ impl HeaderRules {
     /// Whether a client's header of this name reaches any subgraph.
     pub fn forwards(&self, name: &HeaderName) -> bool {
         self.forward.iter().any(|rule| rule.name == name)
-    }
-}
-
-impl Rule {
-    fn read(text: &str) -> anyhow::Result<Self> {
-        let (name, subgraph) = match text.split_once('@') {
-            Some((name, subgraph)) => (name, Some(subgraph.to_owned())),
-            None => (text, None),
-        };
-        let name = header_name(name).with_context(|| format!("the header rule {text:?}"))?;
-        Ok(Self { name, subgraph })
-    }
-
-    fn is_for(&self, subgraph: &str) -> bool {
-        self.subgraph.as_deref().is_none_or(|only| only == subgraph)
     }
 }
 
@@ -291,9 +306,17 @@ impl<'c> Named<'c> {
     }
 }
 
-fn copy(name: &HeaderName, from: &HeaderMap, to: &mut HeaderMap) {
+/// Copies the values of one header, under another name.
+fn copy(name: &HeaderName, from: &HeaderMap, becomes: &HeaderName, to: &mut HeaderMap) {
     for value in from.get_all(name) {
-        to.append(name, value.clone());
+        to.append(becomes, value.clone());
+    }
+}
+
+/// Appends a line of an HTTP/1.1 head.
+fn line(name: &HeaderName, value: &HeaderValue, lines: &mut Vec<u8>) {
+    for piece in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+        lines.extend_from_slice(piece);
     }
 }
 
@@ -339,6 +362,97 @@ mod tests {
             rules.request_lines("posts", &client),
             b"authorization: a\r\nx-tenant: t\r\n"
         );
+    }
+
+    #[test]
+    fn headers_are_renamed_inserted_and_withheld_by_subgraph() {
+        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let rules = HeaderRules::new(&HeaderConfig {
+            forward: owned(&["x-user=x-account@accounts", "authorization", "x-env"]),
+            give_back: owned(&["x-took=x-accounts-took@accounts"]),
+            insert: owned(&[" x-env: prod", "x-api-key@posts: k%2C3%25: y"]),
+            withhold: owned(&["authorization@posts", "tracestate"]),
+            ..HeaderConfig::default()
+        })
+        .expect("well-formed rules");
+        let client = headers(&[
+            ("x-user", "1"),
+            ("x-account", "forged"),
+            ("authorization", "a"),
+            ("x-env", "test"),
+            ("x-api-key", "forged"),
+            ("tracestate", "s"),
+        ]);
+        for (subgraph, expected) in [
+            (
+                "accounts",
+                &[
+                    ("x-account", "1"),
+                    ("authorization", "a"),
+                    ("x-env", "prod"),
+                ][..],
+            ),
+            ("posts", &[("x-env", "prod"), ("x-api-key", "k,3%: y")]),
+        ] {
+            assert_eq!(rules.request(subgraph, &client), headers(expected));
+            let lines: String = expected
+                .iter()
+                .map(|(name, value)| format!("{name}: {value}\r\n"))
+                .collect();
+            let sent = rules.request_lines(subgraph, &client);
+            assert_eq!(String::from_utf8(sent).expect("text"), lines);
+        }
+        let relevant = rules.relevant_to("accounts", &client);
+        assert_eq!(
+            relevant,
+            headers(&[("x-user", "1"), ("authorization", "a")])
+        );
+        assert!(rules.relevant_to("posts", &client).is_empty());
+        let mut returned = HeaderMap::new();
+        rules.response("accounts", &headers(&[("x-took", "5")]), &mut returned);
+        assert_eq!(returned, headers(&[("x-accounts-took", "5")]));
+        assert!(rules.takes(&HeaderName::from_static("x-user")));
+        assert!(!rules.takes(&HeaderName::from_static("x-account")));
+    }
+
+    #[test]
+    fn malformed_rules_are_refused() {
+        let refused = |change: fn(&mut HeaderConfig)| {
+            let mut config = HeaderConfig::default();
+            change(&mut config);
+            let error = HeaderRules::new(&config).err().expect("refused");
+            let error = format!("{error:#}");
+            assert!(!error.contains("s3cret"), "{error}");
+            error
+        };
+        for (error, expected) in [
+            (
+                refused(|it| it.insert = vec!["x-key s3cret".to_owned()]),
+                "SUBGRAPH_HEADERS: it is not NAME: VALUE",
+            ),
+            (
+                refused(|it| it.insert = vec!["x-key: s3cret%0a".to_owned()]),
+                "SUBGRAPH_HEADERS: the value of x-key",
+            ),
+            (
+                refused(|it| it.insert = vec!["content-length: 1".to_owned()]),
+                "SUBGRAPH_HEADERS: ",
+            ),
+            (
+                refused(|it| it.withhold = vec!["a=b".to_owned()]),
+                "WITHHOLD_HEADERS: a cannot be renamed",
+            ),
+            (
+                refused(|it| it.forward = vec!["a=b=c".to_owned()]),
+                "the header rule",
+            ),
+            (
+                refused(|it| it.forward = vec!["a=host".to_owned()]),
+                "the header rule",
+            ),
+        ] {
+            assert!(error.starts_with(expected), "{error}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod addresses;
 pub mod pages;
+mod traffic;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use service::Metrics;
 
 use crate::error::Code;
 pub use addresses::{AddressMetrics, AddressesMetrics};
+pub use traffic::{OneTrafficMetrics, TrafficMetrics};
 
 /// The gateway's metrics. Clones share them.
 #[derive(Clone)]
@@ -234,6 +236,7 @@ pub struct SubgraphMetrics {
     latency: Family<BySubgraph, Histogram>,
     sent_again: Family<BySubgraph, Counter>,
     addresses: AddressesMetrics,
+    traffic: TrafficMetrics,
 }
 
 impl Default for SubgraphMetrics {
@@ -247,6 +250,7 @@ impl Default for SubgraphMetrics {
             latency: Family::new_with_constructor(latency),
             sent_again: Family::default(),
             addresses: AddressesMetrics::default(),
+            traffic: TrafficMetrics::default(),
         }
     }
 }
@@ -287,6 +291,7 @@ impl SubgraphMetrics {
                 counts.sent_again,
             ),
             addresses: AddressesMetrics::register(metrics),
+            traffic: TrafficMetrics::register(metrics),
         }
     }
 
@@ -313,6 +318,11 @@ impl SubgraphMetrics {
     /// The metrics of one address of a subgraph.
     pub fn address(&self, subgraph: &str, address: &str) -> AddressMetrics {
         self.addresses.of(subgraph, address)
+    }
+
+    /// The metrics of retries and of the breaker of one subgraph.
+    pub fn traffic(&self, subgraph: &str) -> OneTrafficMetrics {
+        self.traffic.of(subgraph)
     }
 
     /// The metrics of one subgraph.

@@ -40,6 +40,7 @@ pub(crate) async fn download(
     let limits = ResponseLimits {
         body_bytes_max: bytes_max,
         overhead_bytes_max: OVERHEAD_BYTES_MAX,
+        may_be_encoded: false,
     };
     let exchange = async {
         let stream = endpoint.connect(tls, time_limit).await?;

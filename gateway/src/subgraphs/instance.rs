@@ -399,7 +399,7 @@ mod tests {
         let (settings, tls) = (SubgraphSettings::default(), Tls::default());
         let pool = Pool::new(endpoint.clone(), Some(address), &settings, &tls);
         let metrics = SubgraphMetrics::default().address("posts", "127.0.0.1:4001");
-        let origin = Arc::new(Origin::new(endpoint, &Signer::default()));
+        let origin = Arc::new(Origin::new(endpoint, "identity", &Signer::default()));
         Instance::new(origin, address, "127.0.0.1:4001", pool, Arc::new(metrics))
     }
 

@@ -5,7 +5,9 @@
 //! `docs/decisions/subgraph-client.md` says why.
 
 mod address_list;
+mod attempt;
 mod balancer;
+mod breaker;
 mod download;
 mod endpoint;
 mod http_connection;
@@ -17,26 +19,26 @@ mod pending_requests;
 mod places;
 mod pool;
 mod probe;
+mod retries;
 mod retry_elsewhere;
 mod stream;
 mod tls;
 
-use std::{
-    pin::pin,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use graphql_transport::{ClientKey, signature::Signer};
 use http::HeaderMap;
+use tokio::time::Instant;
 
 use crate::{
     config::SubgraphSettings,
-    metrics::{OneSubgraphMetrics, SubgraphMetrics},
+    metrics::{OneSubgraphMetrics, OneTrafficMetrics, SubgraphMetrics},
 };
 pub(crate) use address_list::listed_addresses;
+use attempt::{Addresses, Outgoing};
 pub(crate) use balancer::Balancer;
+use breaker::Breaker;
 pub(crate) use download::{Wanted, download};
 pub(crate) use endpoint::{Endpoint, without_user};
 use http_connection::ResponseLimits;
@@ -47,6 +49,7 @@ use origin::Origin;
 use pending_requests::PendingRequests;
 use places::{Place, Places};
 use pool::Pool;
+use retries::Retries;
 pub(crate) use stream::Stream;
 pub use tls::Tls;
 
@@ -62,19 +65,14 @@ pub struct Subgraph {
     signer: Signer,
     timeout: Duration,
     limits: ResponseLimits,
-    addresses: Addresses,
+    addresses: Arc<Addresses>,
     in_flight: in_flight::InFlight,
     waiting: PendingRequests,
     places: Places,
+    retries: Retries,
+    breaker: Arc<Breaker>,
     metrics: OneSubgraphMetrics,
-}
-
-/// Where a subgraph is.
-enum Addresses {
-    /// At one IP address: nothing is chosen, and nothing is counted.
-    One(Box<(Origin, Pool)>),
-    /// At several, or at names, which may stand for several.
-    Several(Arc<Balancer>),
+    traffic: OneTrafficMetrics,
 }
 
 /// For whom a request is sent.
@@ -95,6 +93,8 @@ pub struct HttpResponse {
     pub headers: HeaderMap,
     /// The whole body, not yet checked to be JSON.
     pub body: Bytes,
+    /// When to come again, of an answer with 502, 503 or 504 that says so in a way that is understood.
+    pub retry_after: Option<Duration>,
 }
 
 /// Why a request got no response. Cloned for each query that shared the request.
@@ -135,6 +135,11 @@ pub enum FetchError {
     /// For this long, the client or others had all places for requests that run at a time. It was not sent.
     #[error("it was not sent within {0:?}: too many other requests run")]
     NotSent(Duration),
+    /// The subgraph counts as unavailable. It was not sent.
+    #[error(
+        "it was not sent: the subgraph has failed many times, and has not answered a probe since"
+    )]
+    Unavailable,
 }
 
 impl FetchError {
@@ -173,9 +178,10 @@ impl Subgraph {
     ) -> Result<Self, String> {
         let endpoints = endpoints(name, urls)?;
         let signer = settings.secrets.signer(name);
+        let accept_encoding = settings.accept_encoding.to_string();
         let mut origins: Vec<_> = endpoints
             .into_iter()
-            .map(|endpoint| Origin::new(endpoint, &signer))
+            .map(|endpoint| Origin::new(endpoint, &accept_encoding, &signer))
             .collect();
         let addresses =
             match origins.pop_if(|origin| urls.len() == 1 && origin.endpoint.ip().is_some()) {
@@ -188,6 +194,7 @@ impl Subgraph {
         let running_max = settings.requests_running_max.min(settings.requests_max);
         let queued_max = settings.requests_max - running_max;
         let shown: Vec<String> = urls.iter().map(|url| without_user(url)).collect();
+        let traffic = metrics.traffic(name);
         Ok(Self {
             name: name.to_owned(),
             url: shown.join(", "),
@@ -197,6 +204,7 @@ impl Subgraph {
             limits: ResponseLimits {
                 body_bytes_max: settings.body_bytes_max,
                 overhead_bytes_max: settings.overhead_bytes_max,
+                may_be_encoded: settings.accept_encoding.is_any(),
             },
             in_flight: in_flight::InFlight::default(),
             waiting: PendingRequests::new(metrics.waiting(name)),
@@ -206,8 +214,11 @@ impl Subgraph {
                 queued_max,
                 metrics.queued(name),
             ),
+            retries: Retries::new(&settings.retries),
+            breaker: Breaker::new(name, &settings.breaker, traffic.clone()),
             metrics: metrics.of(name),
-            addresses,
+            traffic,
+            addresses: Arc::new(addresses),
         })
     }
 
@@ -233,10 +244,11 @@ impl Subgraph {
 
     /// Sends one GraphQL request in the client's turn. `lines` are further headers, as lines of the request's head. A
     /// query is sent once more if its kept connection turns out to be closed before any byte of the
-    /// response, or elsewhere if the subgraph has several addresses. A mutation is sent again only if it was not taken.
+    /// response, or elsewhere if the subgraph has several addresses; and again later if the subgraph could not take it,
+    /// within a budget ([`retries`]). A mutation is sent again only if it was not taken.
     ///
     /// # Errors
-    /// If there is no whole response within the limits.
+    /// If there is no whole response within the limits, or the subgraph counts as unavailable ([`breaker`]).
     pub async fn send(
         &self,
         caller: Caller,
@@ -245,6 +257,7 @@ impl Subgraph {
         is_mutation: bool,
         want_headers: bool,
     ) -> Result<HttpResponse, FetchError> {
+        self.check_available()?;
         let pending = self.waiting.enter();
         let _place = match self.places.try_take(caller.answer_bytes) {
             Some(place) => place,
@@ -259,17 +272,13 @@ impl Subgraph {
             limits: self.limits,
         };
         let began = Instant::now();
-        let answer = match &self.addresses {
-            Addresses::One(one) => {
-                let exchange = pin!(outgoing.exchange(one));
-                tokio::time::timeout(self.timeout, exchange)
-                    .await
-                    .unwrap_or(Err(FetchError::Timeout(self.timeout)))
-            }
-            Addresses::Several(balancer) => {
-                Box::pin(balancer.exchange(&outgoing, self.timeout)).await
-            }
-        };
+        let deadline = began + self.timeout;
+        self.retries.sent();
+        let mut tried = Vec::new();
+        let mut answer = self.attempt(&outgoing, deadline, &mut tried).await;
+        if !is_mutation && self.retries.is_worth_one(&answer) {
+            answer = Box::pin(self.send_again(&outgoing, answer, tried, deadline)).await;
+        }
         self.metrics.latency.observe(began.elapsed().as_secs_f64());
         match &answer {
             Ok(_) => pending.answered(),
@@ -280,13 +289,27 @@ impl Subgraph {
         answer
     }
 
+    fn check_available(&self) -> Result<(), FetchError> {
+        self.breaker.check().inspect_err(|_| {
+            self.metrics.failures.inc();
+        })
+    }
+
+    /// Whether it counts as unavailable, and gets no requests.
+    pub fn is_unavailable(&self) -> bool {
+        self.breaker.is_open()
+    }
+
     async fn wait_for_place(&self, caller: Caller) -> Result<Place<'_>, FetchError> {
         let place = self.places.take(caller.client, caller.answer_bytes);
         let place = tokio::time::timeout(self.timeout, place).await;
         let place = place.unwrap_or(Err(FetchError::NotSent(self.timeout)));
-        place.inspect_err(|_| {
+        let place = place.inspect_err(|_| {
             self.metrics.failures.inc();
-        })
+        })?;
+        // It may have become unavailable meanwhile.
+        self.check_available()?;
+        Ok(place)
     }
 
     /// For how long it has answered none of the requests sent to it; `None` if no request waits.
@@ -319,51 +342,9 @@ impl Subgraph {
 
     /// The balancer of its addresses; `None` if it has one only.
     pub(crate) fn balancer(&self) -> Option<&Arc<Balancer>> {
-        match &self.addresses {
+        match &*self.addresses {
             Addresses::One(_) => None,
             Addresses::Several(balancer) => Some(balancer),
-        }
-    }
-}
-
-/// A request as it is sent, at each attempt.
-struct Outgoing<'r> {
-    body: &'r [u8],
-    /// Further headers, as lines of the request's head.
-    lines: &'r [u8],
-    is_mutation: bool,
-    want_headers: bool,
-    limits: ResponseLimits,
-}
-
-impl Outgoing<'_> {
-    /// Sends it to the only address.
-    async fn exchange(&self, (origin, pool): &(Origin, Pool)) -> Result<HttpResponse, FetchError> {
-        let mut head = origin.signed_head(self.body, self.lines);
-        let mut connection = pool.take().await?;
-        loop {
-            let was_used = connection.was_used();
-            let answer = connection
-                .exchange(&head, self.body, self.want_headers, self.limits)
-                .await;
-            let may_repeat = match &answer {
-                Err(FetchError::ClosedBeforeRequest) => was_used,
-                Err(FetchError::ClosedBeforeResponse) => was_used && !self.is_mutation,
-                _ => false,
-            };
-            match answer {
-                // The new connection has not been used before, so there is no third attempt.
-                Err(_) if may_repeat => {
-                    connection = Box::pin(pool.connect()).await?;
-                    // The subgraph may have accepted the signature before it closed, and does so once.
-                    head = origin.signed_head(self.body, self.lines);
-                }
-                Err(error) => return Err(error),
-                Ok(answer) => {
-                    pool.put_back(connection);
-                    return Ok(answer);
-                }
-            }
         }
     }
 }

@@ -16,11 +16,11 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    pub(super) fn new(endpoint: Endpoint, signer: &Signer) -> Self {
+    pub(super) fn new(endpoint: Endpoint, accept_encoding: &str, signer: &Signer) -> Self {
         let mut head = format!(
             "POST {} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
              accept: application/graphql-response+json, application/json\r\n\
-             accept-encoding: identity\r\n",
+             accept-encoding: {accept_encoding}\r\n",
             endpoint.path(),
             endpoint.authority(),
         )

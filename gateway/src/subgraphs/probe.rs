@@ -5,10 +5,15 @@ use std::{
     time::Duration,
 };
 
+use futures_util::{StreamExt, stream::FuturesUnordered};
+
 use super::{
+    attempt::Addresses,
     balancer::Balancer,
     http_connection::ResponseLimits,
     instance::{Instance, Outcome},
+    origin::Origin,
+    pool::Pool,
 };
 
 /// A query that every GraphQL server answers, without looking at anything.
@@ -16,9 +21,12 @@ const QUERY: &[u8] = br#"{"query":"{__typename}"}"#;
 /// The mean of the longest pause, unless the address is up and down all the time.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 const TIME_LIMIT: Duration = Duration::from_secs(5);
+/// So many addresses are probed to find out whether a subgraph is available.
+const PROBES_MAX: usize = 8;
 const LIMITS: ResponseLimits = ResponseLimits {
     body_bytes_max: 64 * 1024,
     overhead_bytes_max: 16 * 1024,
+    may_be_encoded: true,
 };
 
 /// Probes until the address answers, after pauses that double. Ends with the subgraph.
@@ -57,15 +65,36 @@ pub(super) async fn once(balancer: Weak<Balancer>, instance: Weak<Instance>) {
     instance.end_suspicion();
 }
 
+/// Whether a subgraph answers a probe at any of the addresses where requests would go now.
+pub(super) async fn any_answers(addresses: &Addresses) -> bool {
+    let balancer = match addresses {
+        Addresses::One(one) => return is_answered(&one.0, &one.1, TIME_LIMIT).await,
+        Addresses::Several(balancer) => balancer,
+    };
+    let (_, candidates) = balancer.candidates(&[]);
+    let probes = candidates.iter().take(PROBES_MAX);
+    let mut probes: FuturesUnordered<_> = probes.map(|it| answers(balancer, it)).collect();
+    while let Some(answers) = probes.next().await {
+        if answers {
+            return true;
+        }
+    }
+    false
+}
+
 async fn answers(balancer: &Balancer, instance: &Arc<Instance>) -> bool {
+    let time_limit = TIME_LIMIT.min(balancer.settings.timeout);
+    is_answered(&instance.origin, &instance.pool, time_limit).await
+}
+
+async fn is_answered(origin: &Origin, pool: &Pool, time_limit: Duration) -> bool {
     let exchange = async {
-        let mut connection = instance.pool.connect().await?;
-        let head = instance.origin.signed_head(QUERY, b"");
+        let mut connection = pool.connect().await?;
+        let head = origin.signed_head(QUERY, b"");
         let answer = connection.exchange(&head, QUERY, false, LIMITS).await?;
-        instance.pool.put_back(connection);
+        pool.put_back(connection);
         Ok::<_, super::FetchError>(answer.status)
     };
-    let time_limit = TIME_LIMIT.min(balancer.settings.timeout);
     match tokio::time::timeout(time_limit, exchange).await {
         // One that refuses the query is up, too.
         Ok(Ok(status)) => status < 500,

@@ -1,11 +1,12 @@
 //! Sends a request to one of several addresses, and to another one if that is safe.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    FetchError, HttpResponse, Outgoing,
+    FetchError, HttpResponse,
+    attempt::{HANGS_AFTER, Outgoing},
     balancer::Balancer,
     http_connection::{HttpConnection, is_broken},
     instance::{Instance, Outcome, Rank},
@@ -13,8 +14,6 @@ use super::{
 
 /// So often a request tries an address that is down: each may take the whole time to connect.
 const TRIES_DOWN_MAX: u32 = 2;
-/// After so long without an answer, a request that ends has its address probed.
-const HANGS_AFTER: Duration = Duration::from_secs(3);
 /// How often a query is sent again after it may have been taken.
 const REPEATS_MAX: u32 = 1;
 
@@ -70,26 +69,31 @@ impl Drop for Watched<'_> {
 }
 
 impl Balancer {
-    /// Sends a request, within `time_limit` in all.
+    /// Sends a request, until the deadline. Addresses that are `tried` are avoided as long as another one is up; one that
+    /// answers with 502, 503 or 504 is added to them.
     pub(super) async fn exchange(
         self: &Arc<Self>,
         outgoing: &Outgoing<'_>,
-        time_limit: Duration,
+        deadline: Instant,
+        tried: &mut Vec<Arc<Instance>>,
     ) -> Result<HttpResponse, FetchError> {
-        let deadline = Instant::now() + time_limit;
-        let mut tried: Vec<Arc<Instance>> = Vec::new();
+        if !tried.is_empty() && self.candidates(tried).0 != Rank::Up {
+            tried.clear();
+        }
         let (mut is_first, mut repeats, mut tries_down) = (true, 0, 0);
         loop {
             // Another kept connection may be closed as well.
             let is_fresh = !std::mem::take(&mut is_first);
-            let chosen = timeout_at(deadline, self.choose(&tried, time_limit, is_fresh)).await;
-            let Chosen { instance, idle } =
-                chosen.unwrap_or(Err(FetchError::Timeout(time_limit)))?;
+            let chosen = timeout_at(deadline, self.choose(tried, deadline, is_fresh)).await;
+            let Chosen { instance, idle } = chosen.unwrap_or(Err(self.took_too_long()))?;
             let began = instance.turn();
             let failure = match self.attempt(&instance, idle, outgoing, deadline).await {
                 Ok((answer, is_kept)) => {
                     let status = answer.status;
                     self.report(&instance, Outcome::Answered { status, is_kept }, began);
+                    if matches!(status, 502..=504) {
+                        tried.push(instance);
+                    }
                     return Ok(answer);
                 }
                 Err(failure) => failure,
@@ -109,11 +113,11 @@ impl Balancer {
                 return Err(failure.error);
             }
             tried.push(instance);
-            let (mut rank, mut others) = self.candidates(&tried);
+            let (mut rank, mut others) = self.candidates(tried);
             if rank == Rank::Down && failure.is_untaken && !failure.was_used {
                 // Its name may stand for another address by now.
                 let _ = timeout_at(deadline, self.resolve_after_failure()).await;
-                (rank, others) = self.candidates(&tried);
+                (rank, others) = self.candidates(tried);
             }
             match others.is_empty() || rank == Rank::Down {
                 // No other is up, and this one may only have closed an idle connection.
@@ -131,7 +135,7 @@ impl Balancer {
     async fn choose(
         self: &Arc<Self>,
         tried: &[Arc<Instance>],
-        time_limit: Duration,
+        deadline: Instant,
         is_fresh: bool,
     ) -> Result<Chosen, FetchError> {
         self.keep_resolved();
@@ -150,7 +154,8 @@ impl Balancer {
                 return Ok(Chosen { instance, idle });
             }
         } else if tried.is_empty() {
-            let time_limit = self.settings.connect_timeout.min(time_limit);
+            let time_left = deadline.saturating_duration_since(Instant::now());
+            let time_limit = self.settings.connect_timeout.min(time_left);
             self.until_known(time_limit).await;
         }
         let (_, instance) = self.pick(tried).ok_or_else(|| self.nowhere())?;
@@ -175,10 +180,14 @@ impl Balancer {
         let attempt = timeout_at(deadline, attempt(instance, idle, outgoing)).await;
         watched.is_answered = matches!(attempt, Ok(Ok(_)));
         attempt.unwrap_or(Err(Failure {
-            error: FetchError::Timeout(self.settings.timeout),
+            error: self.took_too_long(),
             was_used: false,
             is_untaken: false,
         }))
+    }
+
+    fn took_too_long(&self) -> FetchError {
+        FetchError::Timeout(self.settings.timeout)
     }
 }
 
@@ -217,7 +226,7 @@ async fn attempt(
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
+    use std::{net::SocketAddr, time::Duration};
 
     use graphql_transport::signature::Signer;
     use tokio::{
@@ -235,7 +244,7 @@ mod tests {
     fn balancer(urls: &[&str], settings: &SubgraphSettings) -> Arc<Balancer> {
         let origins = urls.iter().map(|url| {
             let endpoint = Endpoint::parse(url).expect("an address");
-            Origin::new(endpoint, &Signer::default())
+            Origin::new(endpoint, "identity", &Signer::default())
         });
         let (tls, metrics) = (Tls::default(), SubgraphMetrics::default());
         Balancer::new("posts", origins.collect(), settings, &tls, &metrics)
@@ -275,9 +284,12 @@ mod tests {
             limits: ResponseLimits {
                 body_bytes_max: 1024,
                 overhead_bytes_max: 1024,
+                may_be_encoded: false,
             },
         };
-        let exchange = balancer.exchange(&outgoing, Duration::from_secs(20));
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let mut tried = Vec::new();
+        let exchange = balancer.exchange(&outgoing, deadline, &mut tried);
         let (answer, ()) = tokio::join!(exchange, late);
         assert_eq!(answer.map(|it| it.status).ok(), Some(200));
     }

@@ -1,10 +1,11 @@
 //! GraphQL over HTTP: `/graphql` for every method and media type.
 //!
 //! Source: <https://graphql.github.io/graphql-over-http/draft/>. One file a method; what they
-//! share: [`accept`] (which media type the client wants), [`request_json`] (reading), `host`,
+//! share: `batch` (several requests in one), [`accept`] (which media type the client wants), [`request_json`] (reading), `host`,
 //! `origin` and `csrf` (whose requests are answered), `respond` (status and headers), `compress`.
 
 pub mod accept;
+mod batch;
 mod compress;
 mod cors;
 pub(crate) mod csrf;
@@ -52,6 +53,7 @@ use crate::{
     websocket,
 };
 use accept::{Accepted, Media, Streaming};
+use post::Posted;
 
 /// Where GraphQL requests are answered.
 const PATH: &str = "/graphql";
@@ -282,8 +284,15 @@ async fn dispatch<S: Service>(
         Method::POST => {
             let share = serving.bodies.share(client);
             let verifier = &serving.settings.verifier;
-            let request = post::read(parts, body, settings, verifier, share).await?;
-            exchange(service, Transport::Post, request, client, parts).await
+            match post::read(parts, body, settings, verifier, share).await? {
+                Posted::One(request) => {
+                    exchange(service, Transport::Post, request, client, parts).await
+                }
+                // Boxed because it is rare.
+                Posted::Batch(entries) => {
+                    Box::pin(batch::exchange(service, entries, client, parts)).await
+                }
+            }
         }
         Method::GET if websocket::is_upgrade(&parts.headers) => {
             Box::pin(websocket::upgrade(service, client, parts)).await

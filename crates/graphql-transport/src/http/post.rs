@@ -9,9 +9,13 @@ use http::{HeaderMap, header, request::Parts};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Body as _;
 
-use super::{csrf, request_json};
+use super::{
+    batch::{self, Entry},
+    csrf, request_json,
+};
 use crate::{
     code::{Code, Refusal},
+    coding::{self, Bounds, Coding, Side, Undecoded},
     in_flight::Share,
     request::GraphqlRequest,
     settings::HttpSettings,
@@ -21,8 +25,16 @@ use crate::{
 /// How much of a body that is refused is still taken in and thrown away: a client that writes its
 /// whole body before it reads would else see a broken connection instead of the refusal.
 const DRAINED_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// How many times as large a compressed body may become. JSON of requests hardly gets a tenth of it.
+const RATIO_MAX: usize = 100;
 
-/// Reads the request.
+/// What came by POST.
+pub(super) enum Posted {
+    One(GraphqlRequest),
+    Batch(Vec<Entry>),
+}
+
+/// Reads the request, or the batch where batches are answered.
 ///
 /// # Errors
 /// With the code of what is wrong: its site, its content type, its size, its text; or with
@@ -33,11 +45,14 @@ pub(super) async fn read(
     settings: &HttpSettings,
     verifier: &Verifier,
     share: Share,
-) -> Result<GraphqlRequest, Refusal> {
+) -> Result<Posted, Refusal> {
     let limit = settings.request_body_timeout;
     let reading = read_body(parts, body, settings, verifier, share);
     let body = in_time(limit, reading).await?;
-    request_json::read(&body)
+    match settings.batch_max {
+        1.. if batch::is_one(&body) => batch::read(&body, settings.batch_max).map(Posted::Batch),
+        _ => request_json::read(&body).map(Posted::One),
+    }
 }
 
 async fn in_time(
@@ -59,16 +74,13 @@ async fn read_body(
     mut body: Body,
     settings: &HttpSettings,
     verifier: &Verifier,
-    share: Share,
+    mut share: Share,
 ) -> Result<Bytes, Refusal> {
     let bytes_max = settings.request_bytes_max;
     let signed = verifier.verify_head(&parts.method, &parts.uri, &parts.headers);
-    let checked = signed.and_then(|head| {
-        check_head(&parts.headers, settings)?;
-        Ok(head)
-    });
-    let head = match checked {
-        Ok(head) => head,
+    let checked = signed.and_then(|head| Ok((head, check_head(&parts.headers, settings)?)));
+    let (head, coding) = match checked {
+        Ok(checked) => checked,
         Err(refusal) => {
             // Who waits for a word before sending gets the refusal as that word.
             if !parts.headers.contains_key(header::EXPECT) {
@@ -77,17 +89,54 @@ async fn read_body(
             return Err(refusal);
         }
     };
-    let collected = collect(&mut body, bytes_max, share).await;
+    let collected = collect(&mut body, bytes_max, &mut share).await;
     if matches!(&collected, Err(refusal) if refusal.code == Code::RequestTooLarge) {
         drain(body).await;
     }
     let body = collected?;
+    // Its digest is that of what was sent.
     head.verify_body(&body)?;
-    Ok(body)
+    match coding {
+        None => Ok(body),
+        Some(coding) => Box::pin(decoded(coding, &body, bytes_max, &mut share)).await,
+    }
+}
+
+/// Decompresses a body. While it waits for a thread, the share has as much as may come out.
+async fn decoded(
+    coding: Coding,
+    body: &Bytes,
+    bytes_max: usize,
+    share: &mut Share,
+) -> Result<Bytes, Refusal> {
+    let bounds = Bounds {
+        bytes_max,
+        ratio_max: Some(RATIO_MAX),
+    };
+    let refused = |error| match error {
+        Undecoded::TooLarge => Refusal::new(
+            Code::RequestTooLarge,
+            format!(
+                "decompressed, the request body is larger than {bytes_max} bytes, or {RATIO_MAX} times what was sent"
+            ),
+        ),
+        Undecoded::Malformed => Refusal::new(
+            Code::BadRequest,
+            "the request body is not one whole body in its content coding",
+        ),
+    };
+    if let Some(small) = coding::decoded_at_once(coding, body, bounds).map_err(refused)? {
+        return Ok(small);
+    }
+    share
+        .grow_to(body.len() + bounds.of(body))
+        .map_err(|_full| too_many())?;
+    let large = coding::decoded(coding, body, bounds, Side::Request);
+    large.await.map_err(refused)
 }
 
 /// Takes the whole body, of at most `bytes_max`. While more of it is awaited, the share has what came.
-async fn collect(body: &mut Body, bytes_max: usize, mut share: Share) -> Result<Bytes, Refusal> {
+async fn collect(body: &mut Body, bytes_max: usize, share: &mut Share) -> Result<Bytes, Refusal> {
     let mut read = Pieces::default();
     while !body.is_end_stream() {
         let frame = match poll_immediate(body.frame()).await {
@@ -151,10 +200,11 @@ impl Pieces {
     }
 }
 
-/// What can be refused before the body is there.
-fn check_head(headers: &HeaderMap, settings: &HttpSettings) -> Result<(), Refusal> {
+/// What can be refused before the body is there. Returns the coding of the body.
+fn check_head(headers: &HeaderMap, settings: &HttpSettings) -> Result<Option<Coding>, Refusal> {
     csrf::check(headers, settings)?;
     check_content_type(headers)?;
+    let coding = coding_of(headers)?;
     let announced: Option<usize> = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok())
@@ -163,7 +213,7 @@ fn check_head(headers: &HeaderMap, settings: &HttpSettings) -> Result<(), Refusa
         Some(length) if length > settings.request_bytes_max => {
             Err(too_large(settings.request_bytes_max))
         }
-        _ => Ok(()),
+        _ => Ok(coding),
     }
 }
 
@@ -193,7 +243,24 @@ fn too_large(bytes_max: usize) -> Refusal {
     )
 }
 
-/// `application/json`, in UTF-8, not compressed.
+/// The coding of a body; `None` for one that is sent as it is.
+fn coding_of(headers: &HeaderMap) -> Result<Option<Coding>, Refusal> {
+    let mut values = headers.get_all(header::CONTENT_ENCODING).iter();
+    let (value, more) = (values.next(), values.next());
+    let name = value.map_or(&b""[..], |value| value.as_bytes().trim_ascii());
+    if more.is_none() && (name.is_empty() || name.eq_ignore_ascii_case(b"identity")) {
+        return Ok(None);
+    }
+    let coding = Coding::named(name).filter(|_| more.is_none());
+    coding.map(Some).ok_or_else(|| {
+        Refusal::new(
+            Code::UnsupportedContentEncoding,
+            format!("the body may have one content encoding of {}", coding::READ),
+        )
+    })
+}
+
+/// `application/json`, in UTF-8.
 fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
     let value = headers
         .get(header::CONTENT_TYPE)
@@ -207,14 +274,6 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
     let Some(value) = value else {
         return refused("absent");
     };
-    if let Some(encoding) = headers.get(header::CONTENT_ENCODING)
-        && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
-    {
-        return Err(Refusal::new(
-            Code::UnsupportedMediaType,
-            "the body has to be sent as it is, without a content encoding",
-        ));
-    }
     let mut parts = value.split(';');
     let essence = parts.next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case("application/json") {
@@ -248,8 +307,9 @@ mod tests {
                 .collect();
             let mut body = Body::from_stream(stream::iter(pieces));
             let bodies = InFlight::bodies(&HttpSettings::default(), Gauge::default());
-            let share = bodies.share(ClientKey::default());
-            assert_eq!(collect(&mut body, 2, share).await, Ok(Bytes::from("ab")));
+            let mut share = bodies.share(ClientKey::default());
+            let collected = collect(&mut body, 2, &mut share).await;
+            assert_eq!(collected, Ok(Bytes::from("ab")));
         }
     }
 
@@ -275,7 +335,7 @@ mod tests {
         )
         .await;
         assert_eq!(
-            refused.expect_err("a refusal"),
+            refused.err().expect("a refusal"),
             Refusal::new(
                 Code::RequestBodyTimeout,
                 "the body did not arrive within 1ms"
@@ -310,20 +370,25 @@ mod tests {
     }
 
     #[test]
-    fn a_compressed_body_is_refused_for_what_it_is() {
-        for (encoding, code) in [
-            ("identity", None),
-            ("gzip", Some(Code::UnsupportedMediaType)),
-        ] {
-            let headers = HeaderMap::from_iter([
-                (
-                    header::CONTENT_TYPE,
-                    HeaderValue::from_static("application/json"),
-                ),
-                (header::CONTENT_ENCODING, HeaderValue::from_static(encoding)),
-            ]);
-            let refused = check_content_type(&headers).err();
-            assert_eq!(refused.map(|error| error.code), code);
+    fn a_body_has_one_coding_that_is_read() {
+        let coding = |names: &[&'static str]| {
+            let name = |name: &&'static str| {
+                let value = HeaderValue::from_static(name);
+                (header::CONTENT_ENCODING, value)
+            };
+            let mut headers = HeaderMap::new();
+            for (name, value) in names.iter().map(name) {
+                headers.append(name, value);
+            }
+            coding_of(&headers).map_err(|refusal| refusal.code)
+        };
+        for none in [&[][..], &[""], &["identity"], &["Identity"]] {
+            assert_eq!(coding(none), Ok(None));
+        }
+        assert_eq!(coding(&["gzip"]), Ok(Some(Coding::Gzip)));
+        assert_eq!(coding(&["BR"]), Ok(Some(Coding::Brotli)));
+        for other in [&["deflate"][..], &["gzip, br"], &["gzip", "br"], &["*"]] {
+            assert_eq!(coding(other), Err(Code::UnsupportedContentEncoding));
         }
     }
 }

@@ -53,6 +53,14 @@ pub fn read(body: &Bytes) -> Result<GraphqlRequest, Refusal> {
         }
         Some(_) => return Err(refused("the request is not a JSON object")),
     }
+    read_part(text, body)
+}
+
+/// Reads a request from the text of an object, which is a part of `body` or all of it.
+///
+/// # Errors
+/// `BAD_REQUEST` where it is anything else.
+pub(super) fn read_part(text: &str, body: &Bytes) -> Result<GraphqlRequest, Refusal> {
     let members: Members = serde_json::from_str(text).map_err(|error| {
         refused(format!(
             "the request is not a JSON object of a GraphQL request: {error}"

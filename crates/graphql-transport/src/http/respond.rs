@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     code::{Code, Refused},
+    coding,
     response::GraphqlResponse,
 };
 
@@ -35,6 +36,13 @@ pub(super) fn single(response: GraphqlResponse, media: Media) -> Response {
     };
     if let Some(allowed) = allowed {
         headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
+    }
+    let is_encoding = |refused: Refused| refused.is(Code::UnsupportedContentEncoding);
+    if response.refused.is_some_and(is_encoding) {
+        headers.insert(
+            header::ACCEPT_ENCODING,
+            HeaderValue::from_static(coding::READ),
+        );
     }
     if status == StatusCode::SERVICE_UNAVAILABLE {
         let retry_after = headers.entry(header::RETRY_AFTER);

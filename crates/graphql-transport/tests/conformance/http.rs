@@ -172,10 +172,18 @@ async fn what_http_itself_refuses_has_its_own_status() {
             (
                 target
                     .post()
-                    .header("content-encoding", "gzip")
+                    .header("content-encoding", "deflate")
                     .body(GREETING),
                 415,
-                "UNSUPPORTED_MEDIA_TYPE",
+                "UNSUPPORTED_CONTENT_ENCODING",
+            ),
+            (
+                target
+                    .post()
+                    .header("content-encoding", "gzip")
+                    .body(GREETING),
+                400,
+                "BAD_REQUEST",
             ),
             (target.post().body(large), 413, "REQUEST_TOO_LARGE"),
             (

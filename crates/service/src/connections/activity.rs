@@ -163,27 +163,24 @@ pub(crate) struct Tracked {
     responder: Responder,
     activity: Arc<Activity>,
     take_limit: Duration,
-    socket: Arc<SharedSocket>,
-    outlet: OutletPlace,
+    direct: Option<(Arc<SharedSocket>, OutletPlace)>,
 }
 
 impl Tracked {
     /// A client that takes nothing of an answer over HTTP/2 for `take_limit`, up to twice as long, loses its
     /// connection. Over HTTP/1.1, requests to become another protocol's and those for server-sent events get the
-    /// connection's [`Outlet`](socket_outlet::Outlet), for messages around its task.
+    /// connection's [`Outlet`](socket_outlet::Outlet), for messages around its task, if it has one.
     pub fn new(
         responder: Responder,
         activity: Arc<Activity>,
         take_limit: Duration,
-        socket: Arc<SharedSocket>,
-        outlet: OutletPlace,
+        direct: Option<(Arc<SharedSocket>, OutletPlace)>,
     ) -> Self {
         Self {
             responder,
             activity,
             take_limit,
-            socket,
-            outlet,
+            direct,
         }
     }
 }
@@ -194,8 +191,11 @@ impl Service<Request<Incoming>> for Tracked {
     type Future = TrackedAnswer;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        if request.version() == Version::HTTP_11 && may_use_outlet(request.headers()) {
-            let outlet = self.outlet.get_or_new(|| self.socket.try_write());
+        if let Some((socket, outlet)) = &self.direct
+            && request.version() == Version::HTTP_11
+            && may_use_outlet(request.headers())
+        {
+            let outlet = outlet.get_or_new(|| socket.try_write());
             request.extensions_mut().insert(outlet);
         }
         TrackedAnswer {
