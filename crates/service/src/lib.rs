@@ -64,5 +64,5 @@ pub use settings_check::{GivenSetting, SettingMistake, parse_reporting};
 pub use settings_files::{file_variable, is_set};
 pub use settings_parser::{OldNames, duration, duration_from, duration_up_to, parse};
 pub use start::{LISTENING, OPERATIONS, start};
-pub use telemetry::{print, tell};
+pub use telemetry::{print, print_line, tell};
 pub use write_limit::WriteLimits;

@@ -13,6 +13,7 @@ mod rate_limit;
 mod subgraphs;
 mod subscriptions;
 mod supergraph;
+mod watch;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -30,6 +31,7 @@ pub use rate_limit::{RateLimitConfig, RateLimitMode};
 pub use subgraphs::{SubgraphSettings, address_key};
 pub use subscriptions::SubscriptionConfig;
 pub use supergraph::{Secret, SupergraphConfig};
+pub use watch::{AccessLog, WatchConfig};
 
 /// The codes that Apollo Server and other GraphQL servers use for mistakes of clients.
 const SHOWN_ERROR_CODES: &str = "BAD_USER_INPUT,UNAUTHENTICATED,FORBIDDEN";
@@ -44,6 +46,9 @@ pub struct Config {
     /// Settings that all services have: address, port, logs, shutdown.
     #[command(flatten)]
     pub service: service::Settings,
+    /// What operators see of each request.
+    #[command(flatten)]
+    pub watch: WatchConfig,
     /// Where the supergraph comes from.
     #[command(flatten)]
     pub supergraph: SupergraphConfig,

@@ -22,6 +22,7 @@ use crate::{
     subgraphs::Tls,
     subscriptions::Subscriptions,
     supergraph_source::{Source, SourceMetrics},
+    watch::Watch,
 };
 use transport_settings::transport_settings;
 
@@ -33,6 +34,7 @@ pub struct Gateway {
     source: Source,
     source_metrics: SourceMetrics,
     metrics: GatewayMetrics,
+    watch: Arc<Watch>,
     persisted: PersistedOperations,
     identities: Option<Identities>,
     policies: Option<PolicyService>,
@@ -69,6 +71,7 @@ impl Gateway {
         let rate = &config.subscriptions.live_clients_rate;
         let admission = Admission::new(rate, || AdmissionMetrics::register(metrics))?;
         let source_metrics = SourceMetrics::register(metrics);
+        let watch = Watch::new(&config.watch, metrics);
         let metrics = GatewayMetrics::register(metrics);
         let settings = transport_settings(&config, &graph_settings.header_rules)?;
         let transport = Transport::new(settings, Arc::clone(&metrics.transports), shutdown);
@@ -95,6 +98,7 @@ impl Gateway {
             source,
             source_metrics,
             transport,
+            watch,
             served,
             config,
             metrics,
@@ -140,6 +144,11 @@ impl Gateway {
     /// Its counters and gauges, except those of graphs.
     pub fn metrics(&self) -> &GatewayMetrics {
         &self.metrics
+    }
+
+    /// What operators see of each request.
+    pub fn watch(&self) -> &Arc<Watch> {
+        &self.watch
     }
 
     /// Automatic persisted queries and trusted documents.

@@ -49,6 +49,21 @@ pub fn ensure_request_id(headers: &mut HeaderMap) -> HeaderValue {
     id
 }
 
+/// The id of a request that [`ensure_request_id`] has marked.
+pub fn request_id(headers: &HeaderMap) -> Option<&str> {
+    headers
+        .get(REQUEST_ID)
+        .filter(|id| is_plain(id))?
+        .to_str()
+        .ok()
+}
+
+/// The id of the trace in a valid `traceparent`, in hexadecimal digits.
+pub fn trace_id(headers: &HeaderMap) -> Option<String> {
+    let parts = of_version_00(headers.get(TRACEPARENT)?.as_bytes())?;
+    std::str::from_utf8(&parts[3..35]).ok().map(str::to_owned)
+}
+
 fn is_plain(id: &HeaderValue) -> bool {
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.-".contains(byte);
     (1..=ID_LENGTH_MAX).contains(&id.len()) && id.as_bytes().iter().all(is_plain)

@@ -2,7 +2,9 @@
 //! request uses are looked up once, at the start.
 
 mod addresses;
+mod operations;
 pub mod pages;
+mod subgraph_errors;
 
 use std::sync::Arc;
 
@@ -20,6 +22,8 @@ use service::Metrics;
 
 use crate::error::Code;
 pub use addresses::{AddressMetrics, AddressesMetrics};
+pub use operations::{Ending, OperationMetrics};
+pub use subgraph_errors::SubgraphErrors;
 
 /// The gateway's metrics. Clones share them.
 #[derive(Clone)]
@@ -233,6 +237,8 @@ pub struct SubgraphMetrics {
     queued: Family<BySubgraph, Gauge>,
     latency: Family<BySubgraph, Histogram>,
     sent_again: Family<BySubgraph, Counter>,
+    /// Errors of subgraphs, by code.
+    pub errors: SubgraphErrors,
     addresses: AddressesMetrics,
 }
 
@@ -246,6 +252,7 @@ impl Default for SubgraphMetrics {
             queued: Family::default(),
             latency: Family::new_with_constructor(latency),
             sent_again: Family::default(),
+            errors: SubgraphErrors::default(),
             addresses: AddressesMetrics::default(),
         }
     }
@@ -286,6 +293,7 @@ impl SubgraphMetrics {
                 "Requests sent once more to a subgraph with several addresses, because an address failed",
                 counts.sent_again,
             ),
+            errors: SubgraphErrors::register(metrics),
             addresses: AddressesMetrics::register(metrics),
         }
     }

@@ -1,6 +1,9 @@
 //! The steps from a document's text to a [`Prepared`] operation.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
 
 use apollo_compiler::{
     ExecutableDocument, Node,
@@ -98,6 +101,7 @@ pub fn build(
         conditions,
         kind: kind_of(asked.operation.operation_type),
         name: asked.operation.name.as_ref().map(ToString::to_string),
+        hash: OnceLock::new(),
         subscription: None,
         introspection: None,
         sizes: Sizes::default(),

@@ -41,4 +41,5 @@ mod upstream_protocols;
 mod user_information;
 mod viewer_tags;
 mod warm_up;
+mod watch;
 mod websocket_protocol;
