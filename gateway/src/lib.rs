@@ -108,10 +108,12 @@ pub async fn run(
     let (health, metrics) = (Health::default(), Metrics::new("gateway"));
     let mut limits = config.service.serve_limits();
     limits.write.time = config.http.client_write_timeout;
+    let tracer = service::start_traces(&config.service, "gateway", &metrics, &lifecycle)?;
     let gateway = Arc::new(Gateway::new(
         config,
         &metrics,
         lifecycle.shutdown().clone(),
+        &tracer,
     )?);
     register_health(&gateway, &health);
     if gateway.identities().is_some() {
@@ -157,7 +159,8 @@ pub async fn run(
         let front = front.for_peer(peer);
         Box::new(move |request| front.respond(request))
     });
-    let make = watch::request::noted(gateway.watch(), make);
+    // The line of a request in the access log has the id of its trace.
+    let make = service::traced(&tracer, watch::request::noted(gateway.watch(), make));
     service::serve_within(listener, make, &lifecycle, limits, &metrics).await
 }
 

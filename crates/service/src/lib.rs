@@ -29,7 +29,7 @@
 //! (`log_queue` writes them, `log_flood` sums them up), [`lifecycle`]
 //! owns signals and background tasks, [`server`] owns the socket
 //! (`connections` bounds the clients, `shared_socket` lets others write to them), [`health`] and [`metrics`] answer
-//! operators (`process_metrics` are the process's own, `health_check` asks, for container engines), `memory` gives memory
+//! operators (`tracing_requests` makes spans of requests, `process_metrics` are the process's own, `health_check` asks, for container engines), `memory` gives memory
 //! back. To add a background task, spawn it on the [`Lifecycle`]; to add a readiness check, register it on the [`Health`].
 
 mod connections;
@@ -49,6 +49,7 @@ mod settings_parser;
 mod shared_socket;
 mod start;
 pub mod telemetry;
+mod tracing_requests;
 mod write_limit;
 
 pub use connections::ConnectionLimits;
@@ -65,4 +66,6 @@ pub use settings_files::{file_variable, is_set};
 pub use settings_parser::{OldNames, duration, duration_from, duration_up_to, parse};
 pub use start::{LISTENING, OPERATIONS, start};
 pub use telemetry::{print, print_line, tell};
+pub use traces;
+pub use tracing_requests::{start_traces, traced};
 pub use write_limit::WriteLimits;

@@ -33,6 +33,7 @@ use crate::{
     coerce::Variables,
     error::{Code, RequestError},
     graph::{Graph, introspection_answers::IntrospectionAnswer},
+    headers::trace_context,
     prepare::{OperationKind, Prepared, plan::FetchStep},
     subgraphs::{Caller, FetchError, HttpResponse, SharedQuery},
     watch::OperationNote,
@@ -70,6 +71,9 @@ pub async fn noted_operation(
 ) -> GraphqlResponse {
     let mut run = Execution::new(graph, prepared, variables, client);
     run.note = note;
+    if let Some(note) = note {
+        note.execution_begins();
+    }
     run.plan_report = PlanReport::wanted(graph, &prepared.plan, &client.headers).map(Box::new);
     run.steps(None).await;
     run.respond_with_reports()
@@ -364,13 +368,16 @@ async fn send<'s>(
 ) -> (&'s FetchStep, Request, Result<HttpResponse, FetchError>) {
     let subgraph = &graph.subgraphs[usize::from(step.subgraph.0)];
     let rules = &graph.settings.header_rules;
-    let lines = rules.request_lines(subgraph.name(), &client.headers);
+    let mut lines = rules.request_lines(subgraph.name(), &client.headers);
     let want_headers = !rules.is_empty();
     let caller = Caller {
         client: client.key,
         answer_bytes,
     };
-    let fetch = note.map(|note| (note, note.fetch_begins(step.subgraph)));
+    let fetch = note.map(|note| (note, note.fetch_begins(step.subgraph, &request.body)));
+    if let Some(context) = fetch.as_ref().and_then(|(_, fetch)| fetch.context()) {
+        trace_context::set_parent(&mut lines, &context);
+    }
     let answer = if may_share && !rules.gives_back_cookies(subgraph.name()) {
         let query = SharedQuery {
             body: request.body.clone(),

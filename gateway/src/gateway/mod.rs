@@ -8,6 +8,7 @@ use std::sync::Arc;
 use graphql_transport::{ClientKey, Serving as Transport};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use traces::Tracer;
 
 use crate::{
     admission::{Admission, AdmissionMetrics},
@@ -54,6 +55,7 @@ impl Gateway {
         config: Config,
         metrics: &service::Metrics,
         shutdown: CancellationToken,
+        tracer: &Tracer,
     ) -> anyhow::Result<Self> {
         let mut graph_settings = Settings::of(&config)?;
         graph_settings.prepare_metrics = PrepareMetrics::register(metrics);
@@ -71,7 +73,7 @@ impl Gateway {
         let rate = &config.subscriptions.live_clients_rate;
         let admission = Admission::new(rate, || AdmissionMetrics::register(metrics))?;
         let source_metrics = SourceMetrics::register(metrics);
-        let watch = Watch::new(&config.watch, metrics);
+        let watch = Watch::new(&config.watch, metrics, tracer);
         let metrics = GatewayMetrics::register(metrics);
         let settings = transport_settings(&config, &graph_settings.header_rules)?;
         let transport = Transport::new(settings, Arc::clone(&metrics.transports), shutdown);

@@ -13,10 +13,11 @@ use crate::config::HeaderConfig;
 use claims::{CLAIMS, ClaimRules, ForwardedClaims};
 use trace_context::REQUEST_ID;
 
-/// Headers that every subgraph receives: the W3C trace context and the request's id.
-const TRACE_HEADERS: [HeaderName; 3] = [
+/// Headers that every subgraph receives: the W3C trace context with its baggage, and the request's id.
+const TRACE_HEADERS: [HeaderName; 4] = [
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),
+    HeaderName::from_static("baggage"),
     REQUEST_ID,
 ];
 

@@ -3,6 +3,7 @@
 use std::{
     fmt::Write as _,
     sync::{Arc, OnceLock},
+    time::Instant,
 };
 
 use apollo_compiler::{Node, ast::VariableDefinition};
@@ -36,6 +37,16 @@ pub enum OperationKind {
     Subscription,
 }
 
+/// When the stages of preparing an operation began and ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stages {
+    /// The parsing and the validation.
+    pub(crate) began: Instant,
+    /// The planning, with the computation of the cost.
+    pub(crate) planning: Instant,
+    pub(crate) ended: Instant,
+}
+
 /// An operation ready to be executed any number of times.
 pub struct Prepared {
     pub(crate) plan: Plan,
@@ -56,6 +67,8 @@ pub struct Prepared {
     pub(super) name: Option<String>,
     /// The SHA-256 of its document, once it was wanted.
     pub(super) hash: OnceLock<[u8; 32]>,
+    /// When it was prepared.
+    pub(crate) stages: Stages,
     pub(super) subscription: Option<UpstreamSubscription>,
     /// Why it is never executed for clients with these decisions, whatever its variables are; then it has no
     /// plan.

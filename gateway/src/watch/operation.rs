@@ -10,12 +10,14 @@ use std::{
 use federation::SubgraphIndex;
 use graphql_transport::{ClientContext, GraphqlResponse};
 use http::{HeaderMap, HeaderName};
+use traces::{Span, TraceContext};
 
 use super::{
     Watch,
     access_log::{Line, Milliseconds},
     plain::{code, plain},
     request::RequestNote,
+    spans::{self, OperationSpans},
 };
 use crate::{
     headers::trace_context,
@@ -114,6 +116,8 @@ pub struct OperationNote {
     /// The HTTP request that brought it, if that is noted.
     request: Option<Arc<RequestNote>>,
     state: Mutex<State>,
+    /// Boxed because most operations have none.
+    spans: Option<Box<OperationSpans>>,
 }
 
 #[derive(Default)]
@@ -139,14 +143,28 @@ struct Fetch {
     ended: Option<(Duration, bool)>,
 }
 
-/// The place of a [`Fetch`]; absent for one beyond the bound.
-pub struct FetchNote(Option<usize>);
+/// A request to a subgraph that is noted.
+pub struct FetchNote {
+    /// The place of its [`Fetch`]; absent for one beyond the bound.
+    place: Option<usize>,
+    span: Span,
+}
+
+impl FetchNote {
+    /// Its span, as the subgraph is told it; absent if it is not recorded.
+    pub fn context(&self) -> Option<TraceContext> {
+        self.span.context()
+    }
+}
 
 impl OperationNote {
     pub(super) fn new(watch: &Arc<Watch>, client: &ClientContext) -> Arc<Self> {
+        let began = Instant::now();
+        let spans = OperationSpans::begin(&watch.tracer, client, began);
         Arc::new(Self {
             watch: Arc::clone(watch),
-            began: Instant::now(),
+            began,
+            spans: spans.map(Box::new),
             headers: Arc::clone(&client.headers),
             is_on_socket: client.socket.is_some(),
             request: RequestNote::current(),
@@ -159,6 +177,9 @@ impl OperationNote {
         if self.watch.tells_hashes() {
             prepared.hash_of(document);
         }
+        if let Some(spans) = &self.spans {
+            spans.is_prepared(prepared, self.began);
+        }
         self.lock().known = Some(Known {
             serving: Arc::clone(serving),
             prepared: Arc::clone(prepared),
@@ -167,26 +188,39 @@ impl OperationNote {
     }
 
     /// Notes a request to a subgraph that is being sent.
-    pub fn fetch_begins(&self, subgraph: SubgraphIndex) -> FetchNote {
+    pub fn fetch_begins(&self, subgraph: SubgraphIndex, body: &[u8]) -> FetchNote {
         let sent = self.began.elapsed();
         let mut state = self.lock();
+        let span = match (&self.spans, &state.known) {
+            (Some(spans), Some(known)) => spans.fetch(known.serving.graph.subgraph(subgraph), body),
+            _ => Span::none(),
+        };
         if state.fetches.len() >= FETCHES_MAX {
             state.fetches_left_out += 1;
-            return FetchNote(None);
+            return FetchNote { place: None, span };
         }
         state.fetches.push(Fetch {
             subgraph,
             sent,
             ended: None,
         });
-        FetchNote(Some(state.fetches.len() - 1))
+        let place = Some(state.fetches.len() - 1);
+        FetchNote { place, span }
+    }
+
+    /// Notes that the operation is executed from now on.
+    pub fn execution_begins(&self) {
+        if let Some(spans) = &self.spans {
+            spans.execution_begins();
+        }
     }
 
     /// Notes the answer to a request, or its failure.
-    pub fn fetch_ended(&self, fetch: FetchNote, answer: &Result<HttpResponse, FetchError>) {
+    pub fn fetch_ended(&self, mut fetch: FetchNote, answer: &Result<HttpResponse, FetchError>) {
+        spans::fetch_ended(&mut fetch.span, answer);
         let ended = (self.began.elapsed(), answer.is_ok());
         let mut state = self.lock();
-        if let Some(noted) = fetch.0.and_then(|place| state.fetches.get_mut(place)) {
+        if let Some(noted) = fetch.place.and_then(|place| state.fetches.get_mut(place)) {
             noted.ended = Some(ended);
         }
     }
@@ -238,6 +272,9 @@ impl OperationNote {
             ending,
             codes: state.codes,
         };
+        if let Some(spans) = &self.spans {
+            spans.end(&summary);
+        }
         let client = client_of(&self.headers);
         if let Some(metrics) = &self.watch.metrics {
             let name = summary.label();

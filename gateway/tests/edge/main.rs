@@ -36,6 +36,7 @@ mod subscriptions;
 mod supergraph_sources;
 mod support;
 mod tls;
+mod traces;
 mod trusted_proxies;
 mod upstream_protocols;
 mod user_information;

@@ -14,7 +14,7 @@ use super::{counts::Counts, eventually, gateway::SUPERGRAPH, news::News};
 
 /// A gateway that runs, with its two subgraphs.
 pub struct GatewayProcess {
-    pub news: News,
+    _news: News,
     _counts: Counts,
     pub address: SocketAddr,
     pub operations: SocketAddr,
@@ -55,7 +55,7 @@ impl GatewayProcess {
         let operations = address_after("operations on http://");
         let http = reqwest::Client::builder();
         let gateway = Self {
-            news,
+            _news: news,
             _counts: counts,
             address,
             operations,
