@@ -15,6 +15,7 @@
 //! | [`rate_limit`] | how much cost each client may ask for in a time |
 //! | [`subscriptions`] | one upstream subscription for all clients with the same one |
 //! | [`execute`] | executing a prepared operation, up to the bytes of its response |
+//! | [`watch`] | what operators see of each request: the access log, slow operations |
 //! | [`prepare`] | parsing, validating, planning and projecting an operation; the cache of prepared operations |
 //! | [`coerce`] | the client's variables, checked against the API schema |
 //! | [`authorization`] | which requirements of authorisation a client meets |
@@ -58,6 +59,7 @@ pub mod subscriptions;
 mod supergraph_source;
 #[cfg(test)]
 mod test_supergraph;
+pub mod watch;
 
 use std::{process::ExitCode, sync::Arc};
 
@@ -115,10 +117,12 @@ pub async fn run(
             Ok(())
         });
     }
+    let tracer = service::start_traces(&config.service, "gateway", &metrics, &lifecycle)?;
     let gateway = Arc::new(Gateway::new(
         config,
         &metrics,
         lifecycle.shutdown().clone(),
+        &tracer,
     )?);
     register_health(&gateway, &health);
     if gateway.identities().is_some() {
@@ -167,6 +171,8 @@ pub async fn run(
         let front = front.for_peer(peer);
         Box::new(move |request| front.respond(request))
     });
+    // The line of a request in the access log has the id of its trace.
+    let make = service::traced(&tracer, watch::request::noted(gateway.watch(), make));
     service::serve_tls_within(listener, make, &lifecycle, limits, tls, &metrics).await
 }
 

@@ -14,11 +14,11 @@ use crate::{
     error::{Code, RequestError},
     execute,
     gateway::Gateway,
-    graph::Graph,
     identity::Identity,
     prepare::{self, Asker, OperationKind, OperationRequest, Prepared, Serving},
     rate_limit::{Account, RateLimits},
     subscriptions::Accepted,
+    watch::OperationNote,
 };
 
 /// Answers one request. A refusal becomes a response, too.
@@ -27,16 +27,25 @@ pub async fn run(
     request: GraphqlRequest,
     client: ClientContext,
 ) -> Outcome {
-    match answer(gateway, request, client).await {
+    let note = gateway.watch().operation(&client);
+    let outcome = match answer(gateway, request, client, note.as_ref()).await {
         Ok(outcome) => outcome,
         Err(refusal) => Outcome::Single(refusal.into_response()),
+    };
+    match (&outcome, note) {
+        (Outcome::Single(response), Some(note)) => note.answered(response),
+        (Outcome::Stream(_), Some(note)) => note.subscribed(),
+        // It notes its end itself.
+        (Outcome::Deferred(_), _) | (_, None) => {}
     }
+    outcome
 }
 
 async fn answer(
     gateway: &Arc<Gateway>,
     request: GraphqlRequest,
     mut client: ClientContext,
+    note: Option<&Arc<OperationNote>>,
 ) -> Result<Outcome, RequestError> {
     let serving = gateway.served().ok_or_else(no_supergraph)?;
     let identity = match gateway.identities() {
@@ -76,6 +85,9 @@ async fn answer(
     let variables = coerce::variables(&serving.graph, prepared.declared(), given)?;
 
     let prepared = prepare::decided(&serving, &wanted, prepared, &variables).await?;
+    if let Some(note) = note {
+        note.is_known(&serving, &prepared, &document);
+    }
     let cost = prepare::check(&serving.graph, &prepared, &variables)?;
     check_transport(prepared.kind(), &client)?;
 
@@ -114,15 +126,19 @@ async fn answer(
     }
     let charge = account.map(|account| (account, cost));
     if client.answers_deferred {
-        let gateway = Arc::clone(gateway);
+        let (gateway, note) = (Arc::clone(gateway), note.cloned());
         let work = async move {
-            let graph = &serving.graph;
-            execute(&gateway, charge, graph, &prepared, &variables, &client).await
+            let asked = (&*serving, &prepared, &variables, &client);
+            let response = execute(&gateway, charge, asked, note.as_deref()).await;
+            if let Some(note) = note {
+                note.answered(&response);
+            }
+            response
         };
         return Ok(Outcome::Deferred(work.boxed()));
     }
-    let graph = &serving.graph;
-    let response = execute(gateway, charge, graph, &prepared, &variables, &client).await;
+    let asked = (&*serving, &prepared, &variables, &client);
+    let response = execute(gateway, charge, asked, note.map(|it| &**it)).await;
     Ok(Outcome::Single(response))
 }
 
@@ -145,15 +161,21 @@ fn arrives(
     Ok(account)
 }
 
+/// An operation that is ready, and who asks for it.
+type Asked<'a> = (
+    &'a Serving,
+    &'a Arc<Prepared>,
+    &'a Variables,
+    &'a ClientContext,
+);
+
 /// Executes a query or a mutation if there is room for a response as large as its last one. It is charged its cost
 /// once nothing else can refuse it.
 async fn execute(
     gateway: &Gateway,
     charge: Option<(Account, u64)>,
-    graph: &Graph,
-    prepared: &Arc<Prepared>,
-    variables: &Variables,
-    client: &ClientContext,
+    (serving, prepared, variables, client): Asked<'_>,
+    note: Option<&OperationNote>,
 ) -> GraphqlResponse {
     let bytes = prepared.sizes.answer.last();
     let _room = match gateway.transport().room_for_answer(client.key, bytes) {
@@ -170,7 +192,7 @@ async fn execute(
     {
         return refusal.into_response();
     }
-    execute::operation(graph, prepared, variables, client).await
+    execute::noted_operation(&serving.graph, prepared, variables, client, note).await
 }
 
 fn no_supergraph() -> RequestError {

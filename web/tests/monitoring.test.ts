@@ -43,12 +43,18 @@ before(async () => {
 
 after(() => stack?.stop());
 
-/** A metric with labels has no series until something is counted: a refused request, a closed WebSocket, a page. */
+/** A metric with labels has no series until something is counted: a refused request, a subgraph's error, a closed WebSocket, a page. */
 async function meetWhatIsCountedByLabels(): Promise<void> {
   await fetch(`${stack.url}graphql`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ query: '{' }),
+  });
+  // The comments subgraph refuses it.
+  await fetch(`${stack.url}graphql`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ query: '{ comment(id: "none") { text } }' }),
   });
   const socket = new WebSocket(`${stack.url.replace('http', 'ws')}graphql`, 'graphql-transport-ws');
   await new Promise((resolve, reject) => {

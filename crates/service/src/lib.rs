@@ -28,8 +28,9 @@
 //! environment, `settings_files` from files, `settings_check` reports all mistakes, [`telemetry`] starts the logs
 //! (`log_queue` writes them, `log_flood` sums them up), [`lifecycle`]
 //! owns signals and background tasks, [`server`] owns the socket
-//! (`connections` bounds the clients, `shared_socket` lets others write to them, [`tls`] has the certificate), [`health`] and [`metrics`] answer
-//! operators (`process_metrics` are the process's own, `health_check` asks, for container engines), `memory` gives memory
+//! (`connections` bounds the clients, `shared_socket` lets others write to them, [`tls`] has the certificate), [`health`]
+//! and [`metrics`] answer operators (`tracing_requests` makes spans of requests, `process_metrics` are the process's own,
+//! `health_check` asks, for container engines), `memory` gives memory
 //! back. To add a background task, spawn it on the [`Lifecycle`]; to add a readiness check, register it on the [`Health`].
 
 mod client_stream;
@@ -51,6 +52,7 @@ mod shared_socket;
 mod start;
 pub mod telemetry;
 pub mod tls;
+mod tracing_requests;
 mod write_limit;
 
 pub use connections::ConnectionLimits;
@@ -67,6 +69,8 @@ pub use settings_check::{GivenSetting, SettingMistake, parse_reporting};
 pub use settings_files::{file_variable, is_set};
 pub use settings_parser::{OldNames, duration, duration_from, duration_up_to, parse};
 pub use start::{LISTENING, LISTENING_TLS, OPERATIONS, start, start_tls};
-pub use telemetry::{print, tell};
+pub use telemetry::{print, print_line, tell};
 pub use tls::{Tls, TlsSettings};
+pub use traces;
+pub use tracing_requests::{start_traces, traced};
 pub use write_limit::WriteLimits;

@@ -40,6 +40,8 @@ pub struct Lifecycle {
     /// Those that serve clients.
     serving: TaskTracker,
     tasks: TaskTracker,
+    /// Those that tell of the others, and end after them.
+    last: TaskTracker,
     failure: Arc<Mutex<Option<anyhow::Error>>>,
     is_serving: Arc<AtomicBool>,
     operations: Arc<SetOnce<SocketAddr>>,
@@ -179,6 +181,20 @@ impl Lifecycle {
         F: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
         tokio::spawn(self.watched(name, task.boxed()));
+    }
+
+    /// Runs a task that ends when nothing is served any more, and may then take a moment more.
+    pub(crate) fn spawn_last<F>(&self, task: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.last.spawn(task);
+    }
+
+    /// Waits for the last tasks, for this long at most.
+    pub(crate) async fn last_end(&self, limit: Duration) {
+        self.last.close();
+        let _ = tokio::time::timeout(limit, self.last.wait()).await;
     }
 
     /// Cancelled when nothing is served any more, which is after the shutdown.

@@ -44,6 +44,11 @@ impl Metrics {
             "Log lines that were left out of a flood of equal lines",
             log.suppressed,
         );
+        registry.register(
+            "output_lines_dropped",
+            "Lines of the access log that could not be written to standard output, or not in time",
+            log.output_dropped,
+        );
         registry.register_collector(Box::new(ProcessMetrics::new()));
         Self {
             registry: Arc::new(Mutex::new(registry)),

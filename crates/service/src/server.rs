@@ -52,6 +52,9 @@ const DRAINED_SHARE: f64 = 0.9;
 const TASKS_TIME_MORE: Duration = Duration::from_millis(500);
 /// How much longer than its grace period a process may hold its operations port.
 const OPERATIONS_PORT_TIME_MORE: Duration = Duration::from_secs(4);
+/// How long the last spans may take to be sent: at least, and where much of the grace period is left.
+const LAST_TIME_MIN: Duration = Duration::from_millis(300);
+const LAST_TIME_MAX: Duration = Duration::from_secs(2);
 /// Between two tries to take the operations port.
 const OPERATIONS_PORT_PAUSE: Duration = Duration::from_millis(100);
 /// The pause after a failed accept, because the process has no file descriptor left, for example.
@@ -272,6 +275,10 @@ pub async fn serve_tls_within(
     tokio::join!(served, nearly_over);
     let finished = timeout_at(deadline + TASKS_TIME_MORE, lifecycle.finish()).await;
     lifecycle.served().cancel();
+    let left = deadline.saturating_duration_since(Instant::now());
+    lifecycle
+        .last_end(left.clamp(LAST_TIME_MIN, LAST_TIME_MAX))
+        .await;
     match finished {
         Ok(result) => result,
         Err(_) => anyhow::bail!(

@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::builder::{BoolishValueParser, RangedU64ValueParser};
 
 use crate::settings_parser::{duration, duration_from, duration_up_to};
+use traces::TraceSettings;
+
 use crate::{ConnectionLimits, ServeLimits, WriteLimits};
 
 /// A client that reads nothing for this long is disconnected, unless the binary has a setting for it.
@@ -89,6 +91,9 @@ pub struct Settings {
     /// far below any usable network. 0 turns this off.
     #[arg(long, env = "CLIENT_BYTES_PER_SECOND_MIN", default_value_t = 1_024)]
     pub client_bytes_per_second_min: u64,
+    /// Which traces are made, and where they are sent.
+    #[command(flatten)]
+    pub traces: TraceSettings,
     /// Ask the service that runs with these settings on this machine whether it is ready, and exit: with 0 if it is,
     /// with 1 and the reason otherwise.
     #[arg(long)]

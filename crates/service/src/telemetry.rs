@@ -32,6 +32,8 @@ type Flood = LogFlood<fn(Instant)>;
 pub(crate) struct LogCounters {
     pub(crate) dropped: Counter,
     pub(crate) suppressed: Counter,
+    /// Lines of [`print`] and [`print_line`].
+    pub(crate) output_dropped: Counter,
 }
 
 /// One process has one standard error, so these are the process's too.
@@ -50,7 +52,7 @@ static QUEUE: LazyLock<Arc<LogQueue>> = LazyLock::new(|| {
 });
 /// What the program itself prints, by the same means.
 static OUTPUT: LazyLock<Arc<LogQueue>> = LazyLock::new(|| {
-    let queue = Arc::new(LogQueue::new(Counter::default()));
+    let queue = Arc::new(LogQueue::new(COUNTERS.output_dropped.clone()));
     let writer = Arc::clone(&queue);
     let started = std::thread::Builder::new()
         .name("output".to_owned())
@@ -111,6 +113,12 @@ pub fn tell(line: impl Display) {
 /// gets it a moment later.
 pub fn print(line: impl Display) {
     OUTPUT.push(format!("{line}\n").as_bytes());
+}
+
+/// Writes one line, which ends with a line break, as [`print`] does. Up to 1 MiB of lines waits for the reader of standard
+/// output; further ones are dropped, and counted in `output_lines_dropped_total`.
+pub fn print_line(line: &str) {
+    OUTPUT.push(line.as_bytes());
 }
 
 /// Waits for the last lines of the log and of the program, for at most a second if nobody reads them.

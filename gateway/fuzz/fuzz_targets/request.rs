@@ -49,7 +49,7 @@ static TARGET: LazyLock<Target> = LazyLock::new(|| {
     ]);
     let metrics = service::Metrics::new("gateway");
     let gateway =
-        Gateway::new(config, &metrics, CancellationToken::new()).expect("well-formed settings");
+        Gateway::new(config, &metrics, CancellationToken::new(), &Default::default()).expect("well-formed settings");
     let settings = gateway.graph_settings().clone();
     gateway.set_graph(Graph::load(SUPERGRAPH, settings).expect("a supergraph"));
     Target {

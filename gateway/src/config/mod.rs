@@ -16,6 +16,7 @@ mod subgraphs;
 mod subscriptions;
 mod supergraph;
 mod traffic;
+mod watch;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -36,6 +37,7 @@ pub use subgraphs::{SubgraphSettings, address_key};
 pub use subscriptions::SubscriptionConfig;
 pub use supergraph::{Secret, SupergraphConfig};
 pub use traffic::{BreakerSettings, RetrySettings};
+pub use watch::{AccessLog, WatchConfig};
 
 /// The codes that Apollo Server and other GraphQL servers use for mistakes of clients.
 const SHOWN_ERROR_CODES: &str = "BAD_USER_INPUT,UNAUTHENTICATED,FORBIDDEN";
@@ -50,6 +52,9 @@ pub struct Config {
     /// Settings that all services have: address, port, logs, shutdown.
     #[command(flatten)]
     pub service: service::Settings,
+    /// What operators see of each request.
+    #[command(flatten)]
+    pub watch: WatchConfig,
     /// Where the supergraph comes from.
     #[command(flatten)]
     pub supergraph: SupergraphConfig,

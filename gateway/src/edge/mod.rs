@@ -16,7 +16,7 @@ use graphql_transport::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
 
-use crate::{gateway::Gateway, headers::trace_context, pipeline, rate_limit};
+use crate::{gateway::Gateway, headers::trace_context, pipeline, rate_limit, watch};
 
 impl Service for Gateway {
     fn serving(&self) -> &Serving {
@@ -38,6 +38,7 @@ impl Service for Gateway {
         headers: &HeaderMap,
         client: ClientKey,
     ) -> Option<GraphqlResponse> {
+        watch::request::refused(code);
         let limits = self.rate_limits()?;
         if !rate_limit::is_charged(code) {
             return None;
@@ -64,7 +65,9 @@ impl Service for Gateway {
     }
 
     fn takes_from_init(&self, name: &HeaderName) -> bool {
-        self.graph_settings().header_rules.takes(name) || self.takes_from_ping(name)
+        self.graph_settings().header_rules.takes(name)
+            || watch::is_of_client(name)
+            || self.takes_from_ping(name)
     }
 
     fn takes_from_ping(&self, name: &HeaderName) -> bool {

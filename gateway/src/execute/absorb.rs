@@ -1,7 +1,7 @@
 //! Merges a subgraph's response into the client's response: its data, its errors, or its failure.
 
 use bytes::Bytes;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
     Execution,
@@ -13,11 +13,13 @@ use super::{
     response_store::Value,
 };
 use crate::{
+    error::Code,
     prepare::{
         OperationKind,
         plan::{EntityFetch, FetchStep, Merge, PathSegment, ResponseKey},
     },
     subgraphs::{FetchError, HttpResponse},
+    watch,
 };
 
 /// A failed request is reported at no more than this many of the paths that it leaves without a
@@ -240,6 +242,7 @@ impl Execution<'_> {
 
     fn subgraph_errors(&mut self, step: &FetchStep, request: &Request, errors: &[SubgraphError]) {
         let service = self.graph.subgraph(step.subgraph).name;
+        self.count_codes(service, errors);
         let is_of_mutation = self.prepared.kind() == OperationKind::Mutation;
         for error in errors {
             let is_at_root = step.is_mutation && error.path.len() <= 1;
@@ -258,6 +261,19 @@ impl Execution<'_> {
                     error.read_after_write();
                 }
                 self.errors.push(error);
+            }
+        }
+    }
+
+    /// Counts each code of an answer's errors once.
+    fn count_codes(&self, service: &str, errors: &[SubgraphError]) {
+        let own = Code::DownstreamServiceError.as_str();
+        let mut counted = FxHashSet::default();
+        for error in errors.iter().take(ERRORS_MAX) {
+            let code = error.code().map_or(own, watch::code);
+            if counted.insert(code) {
+                let metrics = &self.graph.settings.subgraph_metrics;
+                metrics.errors.count(service, code);
             }
         }
     }
@@ -433,6 +449,8 @@ impl Execution<'_> {
     pub fn fetch_failed(&mut self, step: &FetchStep, request: &Request, failure: &Failure) {
         let subgraph = self.graph.subgraph(step.subgraph);
         tracing::warn!(subgraph.name, subgraph.url, error = %failure, "a subgraph request failed");
+        let metrics = &self.graph.settings.subgraph_metrics;
+        metrics.errors.count(subgraph.name, failure.code().as_str());
         let places = match &step.merge {
             Merge::Root { .. } => root_places(step),
             Merge::Reentry { path, .. } => self.places(path),

@@ -29,6 +29,9 @@ impl Execution<'_> {
     /// The response of an operation that has exceeded its budget, with `code`.
     pub fn ended_with(&self, code: Code) -> GraphqlResponse {
         self.graph.settings.prepare_metrics.over_budget.inc();
+        if let Some(note) = self.note {
+            note.has_errors(std::iter::once(code.as_str()));
+        }
         let Limits {
             answer_bytes_max,
             objects_max,

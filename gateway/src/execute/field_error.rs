@@ -61,6 +61,14 @@ impl FieldError {
         is_overload(&self.extensions)
     }
 
+    /// Its code as clients see it. A text with escapes is no code, and stays as it is.
+    pub fn shown_code(&self) -> &str {
+        match self.extensions.get("code") {
+            Some(code) => code.get().trim_matches('"'),
+            None => self.code.as_str(),
+        }
+    }
+
     /// Hides what a subgraph reported, except its name and that it was an overload.
     pub fn mask(&mut self) {
         if self.service.is_some() {
@@ -187,6 +195,12 @@ impl SubgraphError {
         entries.into_iter().map(read).collect()
     }
 
+    /// The code that the subgraph gave it; absent if it gave none.
+    pub fn code(&self) -> Option<&str> {
+        let code = self.extensions.get("code")?;
+        Some(code.get().trim_matches('"'))
+    }
+
     /// Whether the subgraph had too much to do.
     pub fn is_overload(&self) -> bool {
         is_overload(&self.extensions)
@@ -302,7 +316,8 @@ pub enum Failure {
 }
 
 impl Failure {
-    fn code(&self) -> Code {
+    /// The code of the errors that report it.
+    pub fn code(&self) -> Code {
         match self {
             Self::Fetch(FetchError::Timeout(_)) => Code::SubrequestTimeout,
             Self::Fetch(FetchError::TooLarge(_)) => Code::SubrequestTooLarge,

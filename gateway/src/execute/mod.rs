@@ -33,8 +33,10 @@ use crate::{
     coerce::Variables,
     error::{Code, RequestError},
     graph::{Graph, introspection_answers::IntrospectionAnswer},
+    headers::trace_context,
     prepare::{OperationKind, Prepared, plan::FetchStep},
     subgraphs::{Caller, FetchError, HttpResponse, SharedQuery},
+    watch::OperationNote,
 };
 use contexts::Unsent;
 use field_error::FieldError;
@@ -56,7 +58,22 @@ pub async fn operation(
     variables: &Variables,
     client: &ClientContext,
 ) -> GraphqlResponse {
+    noted_operation(graph, prepared, variables, client, None).await
+}
+
+/// [`operation`], of which operators are told.
+pub async fn noted_operation(
+    graph: &Graph,
+    prepared: &Arc<Prepared>,
+    variables: &Variables,
+    client: &ClientContext,
+    note: Option<&OperationNote>,
+) -> GraphqlResponse {
     let mut run = Execution::new(graph, prepared, variables, client);
+    run.note = note;
+    if let Some(note) = note {
+        note.execution_begins();
+    }
     run.plan_report = PlanReport::wanted(graph, &prepared.plan, &client.headers).map(Box::new);
     run.steps(None).await;
     run.respond_with_reports()
@@ -107,6 +124,8 @@ struct Execution<'a> {
     forwarded: Option<Bytes>,
     /// The times of the requests, if the client asks for them.
     plan_report: Option<Box<PlanReport>>,
+    /// What operators are told of it.
+    note: Option<&'a OperationNote>,
 }
 
 impl<'a> Execution<'a> {
@@ -138,6 +157,7 @@ impl<'a> Execution<'a> {
             ended: None,
             forwarded: None,
             plan_report: None,
+            note: None,
         }
     }
 
@@ -160,7 +180,7 @@ impl<'a> Execution<'a> {
         // A mutation or an event must not read data from before it, so only queries share requests.
         let may_share = self.graph.settings.subgraphs.deduplicate_in_flight
             && self.prepared.kind() == OperationKind::Query;
-        let caller = (self.client, self.prepared.sizes.answer.last());
+        let caller = (self.client, self.prepared.sizes.answer.last(), self.note);
         // Polled all together: they are few, and a set that wakes them one by one would wake this
         // task once more for each.
         let mut in_flight = Vec::new();
@@ -262,6 +282,9 @@ impl<'a> Execution<'a> {
         let overloaded =
             has_no_data && nothing_was_written && errors.iter().any(FieldError::is_overload);
         if !errors.is_empty() {
+            if let Some(note) = self.note {
+                note.has_errors(errors.iter().map(FieldError::shown_code));
+            }
             out.extend_from_slice(self.errors_member(&errors).as_bytes());
         }
         out.push(b'}');
@@ -340,17 +363,21 @@ async fn send<'s>(
     graph: &Graph,
     step: &'s FetchStep,
     request: Request,
-    (client, answer_bytes): (&ClientContext, usize),
+    (client, answer_bytes, note): (&ClientContext, usize, Option<&OperationNote>),
     may_share: bool,
 ) -> (&'s FetchStep, Request, Result<HttpResponse, FetchError>) {
     let subgraph = &graph.subgraphs[usize::from(step.subgraph.0)];
     let rules = &graph.settings.header_rules;
-    let lines = rules.request_lines(subgraph.name(), &client.headers);
+    let mut lines = rules.request_lines(subgraph.name(), &client.headers);
     let want_headers = !rules.is_empty();
     let caller = Caller {
         client: client.key,
         answer_bytes,
     };
+    let fetch = note.map(|note| (note, note.fetch_begins(step.subgraph, &request.body)));
+    if let Some(context) = fetch.as_ref().and_then(|(_, fetch)| fetch.context()) {
+        trace_context::set_parent(&mut lines, &context);
+    }
     let answer = if may_share && !rules.gives_back_cookies(subgraph.name()) {
         let query = SharedQuery {
             body: request.body.clone(),
@@ -368,5 +395,8 @@ async fn send<'s>(
             )
             .await
     };
+    if let Some((note, fetch)) = fetch {
+        note.fetch_ended(fetch, &answer);
+    }
     (step, request, answer)
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use graphql_transport::{ClientKey, Serving as Transport};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use traces::Tracer;
 
 use crate::{
     admission::{Admission, AdmissionMetrics},
@@ -22,6 +23,7 @@ use crate::{
     subgraphs::Tls,
     subscriptions::Subscriptions,
     supergraph_source::{Source, SourceMetrics},
+    watch::Watch,
 };
 use transport_settings::transport_settings;
 
@@ -33,6 +35,7 @@ pub struct Gateway {
     source: Source,
     source_metrics: SourceMetrics,
     metrics: GatewayMetrics,
+    watch: Arc<Watch>,
     persisted: PersistedOperations,
     identities: Option<Identities>,
     policies: Option<PolicyService>,
@@ -52,6 +55,7 @@ impl Gateway {
         config: Config,
         metrics: &service::Metrics,
         shutdown: CancellationToken,
+        tracer: &Tracer,
     ) -> anyhow::Result<Self> {
         let mut graph_settings = Settings::of(&config)?;
         graph_settings.prepare_metrics = PrepareMetrics::register(metrics);
@@ -69,6 +73,7 @@ impl Gateway {
         let rate = &config.subscriptions.live_clients_rate;
         let admission = Admission::new(rate, || AdmissionMetrics::register(metrics))?;
         let source_metrics = SourceMetrics::register(metrics);
+        let watch = Watch::new(&config.watch, metrics, tracer);
         let metrics = GatewayMetrics::register(metrics);
         let settings = transport_settings(&config, &graph_settings.header_rules)?;
         let transport = Transport::new(settings, Arc::clone(&metrics.transports), shutdown);
@@ -95,6 +100,7 @@ impl Gateway {
             source,
             source_metrics,
             transport,
+            watch,
             served,
             config,
             metrics,
@@ -140,6 +146,11 @@ impl Gateway {
     /// Its counters and gauges, except those of graphs.
     pub fn metrics(&self) -> &GatewayMetrics {
         &self.metrics
+    }
+
+    /// What operators see of each request.
+    pub fn watch(&self) -> &Arc<Watch> {
+        &self.watch
     }
 
     /// Automatic persisted queries and trusted documents.

@@ -15,10 +15,11 @@ use claims::{CLAIMS, ClaimRules, ForwardedClaims};
 use rule::{Inserted, Rule};
 use trace_context::REQUEST_ID;
 
-/// Headers that every subgraph receives: the W3C trace context and the request's id.
-static TRACE_HEADERS: [HeaderName; 3] = [
+/// Headers that every subgraph receives: the W3C trace context with its baggage, and the request's id.
+static TRACE_HEADERS: [HeaderName; 4] = [
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),
+    HeaderName::from_static("baggage"),
     REQUEST_ID,
 ];
 

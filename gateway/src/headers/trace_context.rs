@@ -1,8 +1,8 @@
 //! The request's id and its trace context, which are forwarded to subgraphs. The id is also
 //! returned to the client.
 //!
-//! The gateway makes no spans of its own: a valid W3C `traceparent` is forwarded unchanged
-//! (<https://www.w3.org/TR/trace-context/>), an invalid one is replaced.
+//! A valid W3C `traceparent` is forwarded (<https://www.w3.org/TR/trace-context/>), an invalid one is replaced. Where the
+//! gateway records the trace, each request to a subgraph has the id of its span in it.
 
 use std::sync::{
     LazyLock,
@@ -10,6 +10,7 @@ use std::sync::{
 };
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use traces::context::{TraceContext, check_baggage};
 
 /// The header of a request's id.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -30,10 +31,36 @@ const TRACESTATE_BYTES_MAX: usize = 512;
 static PROCESS: LazyLock<u64> = LazyLock::new(|| uuid::Uuid::new_v4().as_u64_pair().0);
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
+/// Replaces the `traceparent` among the lines of a request's head, or adds one.
+pub fn set_parent(lines: &mut Vec<u8>, context: &TraceContext) {
+    const NAME: &[u8] = b"traceparent: ";
+    let parent = context.to_bytes();
+    let mut places = lines.windows(NAME.len());
+    let place = match lines.starts_with(NAME) {
+        true => Some(0),
+        false => places
+            .position(|it| it == NAME)
+            .filter(|place| lines[..*place].ends_with(b"\r\n")),
+    };
+    let value = place.and_then(|place| {
+        let start = place + NAME.len();
+        lines.get_mut(start..start + TRACEPARENT_LENGTH)
+    });
+    match value {
+        Some(value) => value.copy_from_slice(&parent),
+        None => {
+            for piece in [NAME, &parent, b"\r\n"] {
+                lines.extend_from_slice(piece);
+            }
+        }
+    }
+}
+
 /// Normalises the request's id and trace context for forwarding, and returns the id: the client's
 /// own, or a new one if it sent none, or one that is not 1 to 128 characters of `A-Za-z0-9_.-`.
 pub fn ensure_request_id(headers: &mut HeaderMap) -> HeaderValue {
     ensure_trace(headers);
+    check_baggage(headers);
     if let Some(id) = headers.get(REQUEST_ID).filter(|id| is_plain(id)) {
         let id = id.clone();
         // If there are several, the first one is used.
@@ -47,6 +74,21 @@ pub fn ensure_request_id(headers: &mut HeaderMap) -> HeaderValue {
     let id = HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
     headers.insert(REQUEST_ID, id.clone());
     id
+}
+
+/// The id of a request that [`ensure_request_id`] has marked.
+pub fn request_id(headers: &HeaderMap) -> Option<&str> {
+    headers
+        .get(REQUEST_ID)
+        .filter(|id| is_plain(id))?
+        .to_str()
+        .ok()
+}
+
+/// The id of the trace in a valid `traceparent`, in hexadecimal digits.
+pub fn trace_id(headers: &HeaderMap) -> Option<String> {
+    let parts = of_version_00(headers.get(TRACEPARENT)?.as_bytes())?;
+    std::str::from_utf8(&parts[3..35]).ok().map(str::to_owned)
 }
 
 fn is_plain(id: &HeaderValue) -> bool {
@@ -160,6 +202,31 @@ mod tests {
         let mut digits = [0; 4];
         write_hex(0x1_2ab0, &mut digits);
         assert_eq!(&digits, b"2ab0");
+    }
+
+    #[test]
+    fn the_parent_of_a_request_is_replaced_or_added() {
+        let context = TraceContext::parse(SENT.as_bytes()).expect("valid");
+        let other = SENT.replace("00f067aa0ba902b7", "1111111111111111");
+        for (before, after) in [
+            (String::new(), format!("traceparent: {SENT}\r\n")),
+            (
+                format!("traceparent: {other}\r\nx: 1\r\n"),
+                format!("traceparent: {SENT}\r\nx: 1\r\n"),
+            ),
+            (
+                format!("x: 1\r\ntraceparent: {other}\r\n"),
+                format!("x: 1\r\ntraceparent: {SENT}\r\n"),
+            ),
+            (
+                "x: traceparent: \r\n".to_owned(),
+                format!("x: traceparent: \r\ntraceparent: {SENT}\r\n"),
+            ),
+        ] {
+            let mut lines = before.into_bytes();
+            set_parent(&mut lines, &context);
+            assert_eq!(String::from_utf8(lines).expect("text"), after);
+        }
     }
 
     const SENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";

@@ -2,8 +2,10 @@
 //! request uses are looked up once, at the start.
 
 mod addresses;
+mod operations;
 pub mod pages;
 mod traffic;
+mod subgraph_errors;
 
 use std::sync::Arc;
 
@@ -22,6 +24,8 @@ use service::Metrics;
 use crate::error::Code;
 pub use addresses::{AddressMetrics, AddressesMetrics};
 pub use traffic::{OneTrafficMetrics, TrafficMetrics};
+pub use operations::{Ending, OperationMetrics};
+pub use subgraph_errors::SubgraphErrors;
 
 /// The gateway's metrics. Clones share them.
 #[derive(Clone)]
@@ -235,6 +239,8 @@ pub struct SubgraphMetrics {
     queued: Family<BySubgraph, Gauge>,
     latency: Family<BySubgraph, Histogram>,
     sent_again: Family<BySubgraph, Counter>,
+    /// Errors of subgraphs, by code.
+    pub errors: SubgraphErrors,
     addresses: AddressesMetrics,
     traffic: TrafficMetrics,
 }
@@ -249,6 +255,7 @@ impl Default for SubgraphMetrics {
             queued: Family::default(),
             latency: Family::new_with_constructor(latency),
             sent_again: Family::default(),
+            errors: SubgraphErrors::default(),
             addresses: AddressesMetrics::default(),
             traffic: TrafficMetrics::default(),
         }
@@ -290,6 +297,7 @@ impl SubgraphMetrics {
                 "Requests sent once more to a subgraph with several addresses, because an address failed",
                 counts.sent_again,
             ),
+            errors: SubgraphErrors::register(metrics),
             addresses: AddressesMetrics::register(metrics),
             traffic: TrafficMetrics::register(metrics),
         }

@@ -1,6 +1,9 @@
 //! The steps from a document's text to a [`Prepared`] operation.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
 
 use apollo_compiler::{
     ExecutableDocument, Node,
@@ -22,7 +25,7 @@ use super::{
     introspection::{self, Introspection, Seen},
     limits,
     plan::Plan,
-    prepared::{OperationKind, Prepared, UpstreamSubscription},
+    prepared::{OperationKind, Prepared, Stages, UpstreamSubscription},
     projection::{self, Introspected, ProjectedValue, Projection},
     resume,
     rollout::RolloutGroup,
@@ -65,6 +68,7 @@ pub fn build(
     group: RolloutGroup,
     touched: &Arc<[RequirementId]>,
 ) -> Result<Prepared, RequestError> {
+    let began = Instant::now();
     let graph = &serving.graph;
     let authorization = graph.supergraph.authorization();
     let Decided {
@@ -82,6 +86,7 @@ pub fn build(
         document,
         operation,
     };
+    let planning = Instant::now();
     let names = variable_names(&asked.operation);
     let mut keys = ResponseKeys::new(Vec::new());
     let (projection, introspected) = asked.project(&names, &mut keys)?;
@@ -98,6 +103,12 @@ pub fn build(
         conditions,
         kind: kind_of(asked.operation.operation_type),
         name: asked.operation.name.as_ref().map(ToString::to_string),
+        hash: OnceLock::new(),
+        stages: Stages {
+            began,
+            planning,
+            ended: planning,
+        },
         subscription: None,
         introspection: None,
         sizes: Sizes::default(),
@@ -111,6 +122,7 @@ pub fn build(
     if is_complete && is_authorized {
         asked.complete(&introspected, hides, &mut prepared)?;
     }
+    prepared.stages.ended = Instant::now();
     Ok(match is_refused(graph, &prepared) {
         true => without_plan(prepared),
         false => prepared,

@@ -1,10 +1,15 @@
 //! An operation ready to be executed any number of times.
 
-use std::sync::Arc;
+use std::{
+    fmt::Write as _,
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
 
 use apollo_compiler::{Node, ast::VariableDefinition};
 use bytes::Bytes;
 use federation::{SubgraphIndex, authorization::RequirementId};
+use sha2::{Digest, Sha256};
 
 use super::{
     conditions::Conditions,
@@ -32,6 +37,16 @@ pub enum OperationKind {
     Subscription,
 }
 
+/// When the stages of preparing an operation began and ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stages {
+    /// The parsing and the validation.
+    pub(crate) began: Instant,
+    /// The planning, with the computation of the cost.
+    pub(crate) planning: Instant,
+    pub(crate) ended: Instant,
+}
+
 /// An operation ready to be executed any number of times.
 pub struct Prepared {
     pub(crate) plan: Plan,
@@ -50,6 +65,10 @@ pub struct Prepared {
     pub(crate) counted: Option<Counted>,
     pub(super) kind: OperationKind,
     pub(super) name: Option<String>,
+    /// The SHA-256 of its document, once it was wanted.
+    pub(super) hash: OnceLock<[u8; 32]>,
+    /// When it was prepared.
+    pub(crate) stages: Stages,
     pub(super) subscription: Option<UpstreamSubscription>,
     /// Why it is never executed for clients with these decisions, whatever its variables are; then it has no
     /// plan.
@@ -65,6 +84,22 @@ impl Prepared {
     /// The operation's name in the document, if it has one.
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
+    }
+
+    /// Notes the hash of its document, which [`Self::hash`] then returns.
+    pub(crate) fn hash_of(&self, document: &str) {
+        self.hash
+            .get_or_init(|| Sha256::digest(document.as_bytes()).into());
+    }
+
+    /// The SHA-256 of its document in hexadecimal digits, if it was noted.
+    pub(crate) fn hash(&self) -> Option<String> {
+        let mut hex = String::with_capacity(64);
+        for byte in self.hash.get()? {
+            // Writing to a String cannot fail.
+            let _ = write!(hex, "{byte:02x}");
+        }
+        Some(hex)
     }
 
     /// The variables that it declares, and which of them decide conditions.

@@ -8,6 +8,7 @@ pub mod issuer;
 pub mod keeper;
 pub mod news;
 pub mod picky;
+pub mod process;
 pub mod registry;
 pub mod scripted;
 pub mod server;
