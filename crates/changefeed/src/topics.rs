@@ -2,6 +2,7 @@
 
 mod catch_up;
 mod cursor;
+mod cursors;
 mod floors;
 mod follower;
 mod hub;
@@ -13,6 +14,7 @@ mod subscription;
 mod topic_of;
 
 pub use cursor::Cursor;
+pub use cursors::Cursors;
 pub use follower::{Follower, Seen, SeenChange};
 pub use hub::Hub;
 pub use subscription::Subscription;
