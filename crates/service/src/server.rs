@@ -138,7 +138,9 @@ pub async fn operations_routes(
         let connections = Connections::new(OPERATORS_LIMITS, None);
         // A reader of the last metrics may be cut off.
         let make = with_peer(pages);
-        drop(accept(listener, make, &served, limits, connections).await);
+        // Its connections stay until the end.
+        let leaving = CancellationToken::new();
+        drop(accept(listener, make, &leaving, &served, limits, connections).await);
         Ok(())
     });
     Ok(public)
@@ -233,7 +235,8 @@ pub async fn serve_within(
     let grace = limits.grace;
     let connections = Connections::new(limits.connections.within_descriptors(), Some(metrics));
     let shutdown = lifecycle.shutdown();
-    let running = accept(listener, make, shutdown, limits, connections).await;
+    let leaving = lifecycle.leaving();
+    let running = accept(listener, make, leaving, shutdown, limits, connections).await;
     // One period for all: the background tasks wind up while the requests finish.
     let began = Instant::now();
     let deadline = began + grace;
@@ -264,12 +267,14 @@ pub async fn serve_within(
     }
 }
 
-/// Serves each connection until `shutdown`, and returns those that are left. The port is free then.
+/// Serves each connection until `shutdown`, and returns those that are left. The port is free then. From `leaving` on,
+/// each connection is closed after its next answer.
 ///
 /// A function that returns a boxed future, because an `async fn` is compiled again in each crate that awaits it.
 fn accept<'a>(
     listener: TcpListener,
     make: MakeResponder,
+    leaving: &'a CancellationToken,
     shutdown: &'a CancellationToken,
     limits: ServeLimits,
     connections: Connections,
@@ -277,6 +282,7 @@ fn accept<'a>(
     Box::pin(accept_connections(
         listener,
         make,
+        leaving,
         shutdown,
         limits,
         connections,
@@ -286,6 +292,7 @@ fn accept<'a>(
 async fn accept_connections(
     listener: TcpListener,
     make: MakeResponder,
+    leaving: &CancellationToken,
     shutdown: &CancellationToken,
     limits: ServeLimits,
     connections: Connections,
@@ -321,6 +328,7 @@ async fn accept_connections(
             limits.write.time,
             Arc::clone(&socket),
             outlet.clone(),
+            leaving.clone(),
         );
         let stream = ConnectionSocket(Arc::clone(&socket));
         let stream =

@@ -111,7 +111,7 @@ struct RunningSet {
     id: SetId,
     parts: Vec<RunningPart>,
     /// Its partitions end with it, also where it is dropped by a panic: nobody decides their duties any more.
-    stop: DropGuard,
+    _stop: DropGuard,
 }
 
 struct RunningPart {
@@ -346,8 +346,11 @@ impl Coordinator {
             RunningPart { part, duty, task }
         });
         let parts = parts.collect();
-        let stop = stop.drop_guard();
-        self.running.push(RunningSet { id, parts, stop });
+        self.running.push(RunningSet {
+            id,
+            parts,
+            _stop: stop.drop_guard(),
+        });
     }
 
     fn parts(&self) -> impl Iterator<Item = &RunningPart> {
