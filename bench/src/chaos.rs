@@ -25,7 +25,13 @@ pub struct Options {
     /// Instances of the posts service.
     #[arg(long, default_value_t = 2)]
     posts_instances: usize,
-    /// Partitions of the projection, which these instances share.
+    /// Instances of the comments service.
+    #[arg(long, default_value_t = 2)]
+    comments_instances: usize,
+    /// Gateways. One asks the first instance of each service; several are behind a balancer, and each asks all instances.
+    #[arg(long, default_value_t = 1)]
+    gateways: usize,
+    /// Partitions of the projection, which the instances of posts share.
     #[arg(long, default_value_t = 1)]
     partitions: u32,
     /// Sign everybody in, with tokens of five seconds, and let a moderator hide and restore comments.
@@ -46,6 +52,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         subscribers: options.subscribers,
         sockets: options.sockets,
         posts_instances: options.posts_instances,
+        comments_instances: options.comments_instances,
+        gateways: options.gateways,
         partitions: options.partitions,
         identities: options.identities,
     })

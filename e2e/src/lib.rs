@@ -8,6 +8,7 @@
 //! The tests are one binary, `tests/it`; each of its modules is one subject. To add a fault, copy a
 //! test of `tests/it/kills.rs`.
 
+mod balancer;
 pub mod chaos;
 mod eventually;
 mod fail_points;
@@ -20,6 +21,7 @@ mod subscription;
 mod system;
 mod tokens;
 
+pub use balancer::Balancer;
 pub use eventually::eventually;
 pub use fail_points::{Armed, arm, fail_commands};
 pub use graphql::{Answer, Graphql};

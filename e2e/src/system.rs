@@ -154,10 +154,19 @@ impl System {
     /// # Panics
     /// When it does not run.
     pub async fn restart(&mut self, service: Service) {
+        self.restart_with(service, &[]).await;
+    }
+
+    /// The same with more settings.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub async fn restart_with(&mut self, service: Service, settings: &[(&str, &str)]) {
         let instance = self.instances.remove(service.name());
         let mut instance = instance.expect("a running service");
         instance.process.stop().await.expect("its end");
-        self.run(service).await;
+        self.run_with(service, settings).await;
+        self.ready(service).await;
     }
 
     /// Starts a service again, on its port, with more settings, and waits only until it listens.

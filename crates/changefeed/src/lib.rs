@@ -54,5 +54,5 @@ pub use projection::{Lag, NetChange, Projection, Projector, Replayed, Slot, Unfo
 pub use send_action::{SendAction, for_each, for_each_in_session, read_all};
 pub use settings::{HubSettings, ProjectorSettings};
 pub use source::Source;
-pub use topics::{Cursor, Follower, Hub, Seen, SeenChange, Subscription, TopicField};
+pub use topics::{Cursor, Cursors, Follower, Hub, Seen, SeenChange, Subscription, TopicField};
 pub use with_causes::WithCauses;

@@ -93,7 +93,8 @@ metrics! {
         dead_letters: Counter = "Changes that could not be applied and were set aside",
         repairs: Counter = "Targets whose state was computed again",
         audited: Counter = "Targets whose state was compared with one computed from the source",
-        divergent: Gauge = "Targets of the last sample whose state differed from the source: should be 0",
+        divergent: Gauge =
+            "Targets of the last samples of this process's partitions whose state differed from the source: should be 0",
         divergences: Counter = "Targets found to differ from the source, ever: should stay 0",
     }
 }
@@ -198,7 +199,7 @@ mod tests {
         "projection_dead_letters Changes that could not be applied and were set aside.",
         "projection_repairs Targets whose state was computed again.",
         "projection_audited Targets whose state was compared with one computed from the source.",
-        "projection_divergent Targets of the last sample whose state differed from the source: should be 0.",
+        "projection_divergent Targets of the last samples of this process's partitions whose state differed from the source: should be 0.",
         "projection_divergences Targets found to differ from the source, ever: should stay 0.",
         "hub_unreadable_documents Documents that cannot be read and are treated as if they were not there, each counted once.",
         "hub_lag_seconds Seconds since the hub was level with its source.",

@@ -50,6 +50,9 @@ settings! {
         /// Whether this process runs a command for operators. Then it asks for no number of partitions, but follows what
         /// is there, and leads none of them while other instances live. Default false.
         for_command: bool = false,
+        /// Whether this process leads partitions. One that does not only reads how far the others have come, with two
+        /// queries for each heartbeat, and asks for no number of partitions. Default true.
+        leads: bool = true,
         /// Changes a transaction takes at most. Default 32768. A process begins with a small part of this and
         /// of the next two, and its transactions grow while they commit in less than half of
         /// [`ProjectorSettings::commit_aim`].

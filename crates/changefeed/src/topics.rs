@@ -3,6 +3,7 @@
 mod catch_up;
 mod cursor;
 mod cursor_keys;
+mod cursors;
 mod floors;
 mod follower;
 mod hub;
@@ -14,6 +15,7 @@ mod subscription;
 mod topic_of;
 
 pub use cursor::Cursor;
+pub use cursors::Cursors;
 pub use follower::{Follower, Seen, SeenChange};
 pub use hub::Hub;
 pub use subscription::Subscription;

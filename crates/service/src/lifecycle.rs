@@ -169,6 +169,11 @@ impl Lifecycle {
         self.end();
     }
 
+    /// Cancelled when the service should get no more requests.
+    pub(crate) fn leaving(&self) -> &CancellationToken {
+        &self.leaving
+    }
+
     /// Whether the service should get no more requests.
     pub(crate) fn is_leaving(&self) -> bool {
         self.leaving.is_cancelled()

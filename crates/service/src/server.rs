@@ -143,7 +143,9 @@ pub async fn operations_routes(
         let connections = Connections::new(OPERATORS_LIMITS, None);
         // A reader of the last metrics may be cut off.
         let make = with_peer(pages);
-        drop(accept(listener, make, &served, limits, None, connections).await);
+        // Its connections stay until the end.
+        let leaving = CancellationToken::new();
+        drop(accept(listener, make, &leaving, &served, limits, None, connections).await);
         Ok(())
     });
     Ok(public)
@@ -253,7 +255,8 @@ pub async fn serve_tls_within(
     let grace = limits.grace;
     let connections = Connections::new(limits.connections.within_descriptors(), Some(metrics));
     let shutdown = lifecycle.shutdown();
-    let running = accept(listener, make, shutdown, limits, tls, connections).await;
+    let leaving = lifecycle.leaving();
+    let running = accept(listener, make, leaving, shutdown, limits, tls, connections).await;
     // One period for all: the background tasks wind up while the requests finish.
     let began = Instant::now();
     let deadline = began + grace;
@@ -288,12 +291,14 @@ pub async fn serve_tls_within(
     }
 }
 
-/// Serves each connection until `shutdown`, and returns those that are left. The port is free then.
+/// Serves each connection until `shutdown`, and returns those that are left. The port is free then. From `leaving` on,
+/// each connection is closed after its next answer.
 ///
 /// A function that returns a boxed future, because an `async fn` is compiled again in each crate that awaits it.
 fn accept<'a>(
     listener: TcpListener,
     make: MakeResponder,
+    leaving: &'a CancellationToken,
     shutdown: &'a CancellationToken,
     limits: ServeLimits,
     tls: Option<Arc<Tls>>,
@@ -302,6 +307,7 @@ fn accept<'a>(
     Box::pin(accept_connections(
         listener,
         make,
+        leaving,
         shutdown,
         limits,
         tls,
@@ -312,6 +318,7 @@ fn accept<'a>(
 async fn accept_connections(
     listener: TcpListener,
     make: MakeResponder,
+    leaving: &CancellationToken,
     shutdown: &CancellationToken,
     limits: ServeLimits,
     tls: Option<Arc<Tls>>,
@@ -349,7 +356,13 @@ async fn accept_connections(
             None => {
                 let (socket, outlet) = (SharedSocket::new(stream), OutletPlace::default());
                 let direct = Some((Arc::clone(&socket), outlet.clone()));
-                let service = Tracked::new(make(peer), Arc::clone(&activity), take_limit, direct);
+                let service = Tracked::new(
+                    make(peer),
+                    Arc::clone(&activity),
+                    take_limit,
+                    direct,
+                    leaving.clone(),
+                );
                 let stream = ConnectionSocket(Arc::clone(&socket));
                 let stream = WriteLimit::new(stream, limits.write, Some(Arc::clone(&permit)))
                     .counting(socket);
@@ -360,7 +373,13 @@ async fn accept_connections(
                 tokio::spawn(run(permit, running.watch(connection)))
             }
             Some(tls) => {
-                let service = Tracked::new(make(peer), Arc::clone(&activity), take_limit, None);
+                let service = Tracked::new(
+                    make(peer),
+                    Arc::clone(&activity),
+                    take_limit,
+                    None,
+                    leaving.clone(),
+                );
                 let (tls, shutdown) = (Arc::clone(tls), shutdown.clone());
                 let (builder, watcher) = (Arc::clone(&builder), running.watcher());
                 let counted = Arc::clone(&permit);

@@ -1,21 +1,21 @@
-//! The system under test: three MongoDB nodes, several instances of each subgraph and a gateway.
+//! The system under test: three MongoDB nodes, several instances of each subgraph, and gateways, behind a balancer if
+//! there are several.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::Context;
 use bson::{Document, Timestamp, doc};
 use embedded_mongo::ReplicaSet;
+use graphql_transport::testing::HeldPort;
 use mongodb::{Client, Database};
 use serde_json::{Value, json};
 use stack::{Service, ServiceProcess};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
-use crate::Tokens;
+use crate::{Balancer, Tokens};
 
 use super::Options;
 
@@ -27,8 +27,6 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(5);
 const TOKEN_LIFE: Duration = Duration::from_secs(5);
 /// With it, subgraphs know who asks, and answer the gateway alone.
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
-/// Instances of the comments service.
-const COMMENTS: usize = 2;
 /// Between two tries of something that a fault stands in the way of.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
@@ -39,10 +37,10 @@ pub struct Fleet {
     pub mongo: Mutex<ReplicaSet>,
     uri: String,
     http: reqwest::Client,
-    /// Those of posts, then those of comments, then one gateway.
+    /// Those of posts, then those of comments, then the gateways.
     pub instances: Vec<Instance>,
-    /// The first one of comments.
-    comments: usize,
+    /// Before the gateways, if there are several.
+    balancer: Option<Balancer>,
     /// The provider of tokens, where everybody is signed in.
     tokens: Option<Tokens>,
 }
@@ -61,7 +59,7 @@ pub enum Person {
 /// One process of a service, which keeps its port over restarts.
 pub struct Instance {
     service: Service,
-    address: OnceLock<SocketAddr>,
+    port: HeldPort,
     settings: Vec<(&'static str, String)>,
     /// The process, for whoever harms it.
     pub process: Mutex<Option<ServiceProcess>>,
@@ -71,7 +69,7 @@ impl Instance {
     fn new(service: Service, settings: Vec<(&'static str, String)>) -> Self {
         Self {
             service,
-            address: OnceLock::new(),
+            port: HeldPort::any(),
             settings,
             process: Mutex::new(None),
         }
@@ -83,11 +81,7 @@ impl Instance {
     }
 
     fn url(&self, scheme: &str) -> String {
-        let address = self
-            .address
-            .get()
-            .map_or_else(String::new, SocketAddr::to_string);
-        format!("{scheme}://{address}/graphql")
+        format!("{scheme}://{}/graphql", self.port.address())
     }
 }
 
@@ -114,34 +108,29 @@ impl Fleet {
         if options.partitions > 0 {
             of_posts.push(("PROJECTION_PARTITIONS", options.partitions.to_string()));
         }
-        let posts = (0..options.posts_instances.max(1))
-            .map(|_| Instance::new(Service::Posts, of_posts.clone()));
-        let mut instances: Vec<Instance> = posts.collect();
-        let first_of_comments = instances.len();
-        instances.extend((0..COMMENTS).map(|_| Instance::new(Service::Comments, settings.clone())));
-        let mut fleet = Self {
-            program: options.program.clone(),
-            http: reqwest::Client::builder().timeout(REQUEST_LIMIT).build()?,
-            instances,
-            comments: first_of_comments,
-            mongo: Mutex::new(mongo),
-            uri,
-            tokens,
+        let some = |service, count: usize, settings: &Vec<(&'static str, String)>| {
+            let some = (0..count.max(1)).map(|_| Instance::new(service, settings.clone()));
+            some.collect::<Vec<_>>()
         };
-        for instance in &fleet.instances {
-            fleet.ensure_running(instance).await?;
-        }
+        let posts = some(Service::Posts, options.posts_instances, &of_posts);
+        let comments = some(Service::Comments, options.comments_instances, &settings);
+        // One gateway is also tried with one address of each subgraph, which it does not choose.
+        let urls = |instances: &[Instance]| {
+            let known = match options.gateways {
+                0 | 1 => &instances[..1],
+                _ => instances,
+            };
+            let urls: Vec<String> = known.iter().map(|it| it.url("http")).collect();
+            urls.join(", ")
+        };
         let supergraph =
             concat!(env!("CARGO_MANIFEST_DIR"), "/../schema/supergraph.graphql").to_owned();
         let mut settings = vec![
             ("SUPERGRAPH", supergraph),
-            ("SUBGRAPH_URL_POSTS", fleet.instances[0].url("http")),
-            (
-                "SUBGRAPH_URL_COMMENTS",
-                fleet.instances[fleet.comments].url("http"),
-            ),
+            ("SUBGRAPH_URL_POSTS", urls(&posts)),
+            ("SUBGRAPH_URL_COMMENTS", urls(&comments)),
         ];
-        if let Some(tokens) = &fleet.tokens {
+        if let Some(tokens) = &tokens {
             let jwks = tokens.jwks().to_str().context("a path that is not UTF-8")?;
             settings.extend([
                 ("JWT_JWKS", jwks.to_owned()),
@@ -152,9 +141,23 @@ impl Fleet {
                 ("VIEWER_TAGS", "posts, comments".to_owned()),
             ]);
         }
-        let gateway = Instance::new(Service::Gateway, settings);
-        fleet.ensure_running(&gateway).await?;
-        fleet.instances.push(gateway);
+        let gateways = some(Service::Gateway, options.gateways, &settings);
+        let balancer = match gateways.len() {
+            1 => None,
+            _ => Some(Balancer::start(gateways.iter().map(|it| it.port.address())).await?),
+        };
+        let fleet = Self {
+            program: options.program.clone(),
+            http: reqwest::Client::builder().timeout(REQUEST_LIMIT).build()?,
+            instances: posts.into_iter().chain(comments).chain(gateways).collect(),
+            balancer,
+            mongo: Mutex::new(mongo),
+            uri,
+            tokens,
+        };
+        for instance in &fleet.instances {
+            fleet.ensure_running(instance).await?;
+        }
         fleet.heal().await?;
         Ok(fleet)
     }
@@ -180,7 +183,7 @@ impl Fleet {
         if slot.is_some() {
             return Ok(());
         }
-        let port = instance.address.get().map_or(0, SocketAddr::port);
+        let port = instance.port.address().port();
         let settings: Vec<_> = [("PORT", port.to_string()), ("LOG", "error".to_owned())]
             .into_iter()
             .chain(instance.settings.iter().cloned())
@@ -196,7 +199,6 @@ impl Fleet {
                 Err(_) => sleep(RETRY_PAUSE).await,
             }
         };
-        instance.address.get_or_init(|| process.address());
         *slot = Some(process);
         Ok(())
     }
@@ -256,20 +258,41 @@ impl Fleet {
         Some(tokens.authorization_for(TOKEN_LIFE, claims))
     }
 
-    /// Where a client with this number connects: half of them to the gateway, the others to the two
-    /// comments instances in turn. Who is signed in connects to the gateway.
-    pub fn endpoint(&self, client: usize, scheme: &str) -> String {
-        let index = if client.is_multiple_of(2) || self.has_identities() {
-            self.comments + COMMENTS
-        } else {
-            self.comments + (client / 2) % COMMENTS
-        };
-        self.instances[index].url(scheme)
+    /// All instances of a service.
+    pub fn of(&self, service: Service) -> impl Iterator<Item = &Instance> {
+        let of = move |instance: &&Instance| instance.service == service;
+        self.instances.iter().filter(of)
     }
 
-    /// The gateway's endpoint.
-    pub fn gateway(&self) -> String {
-        self.instances[self.comments + COMMENTS].url("http")
+    /// Where a client with this number connects: half of them to the gateways, the others to the comments
+    /// instances in turn. Who is signed in connects to the gateways.
+    pub fn endpoint(&self, client: usize, scheme: &str) -> String {
+        if client.is_multiple_of(2) || self.has_identities() {
+            return self.gateway(scheme);
+        }
+        let comments: Vec<&Instance> = self.of(Service::Comments).collect();
+        comments[client / 2 % comments.len()].url(scheme)
+    }
+
+    /// So many numbers of clients, from 0, have all endpoints.
+    pub fn endpoints(&self) -> usize {
+        2 * self.of(Service::Comments).count()
+    }
+
+    /// The endpoint of the gateway, or of the balancer before the gateways.
+    pub fn gateway(&self, scheme: &str) -> String {
+        let only = || self.of(Service::Gateway).next().map(|it| it.url(scheme));
+        match &self.balancer {
+            Some(balancer) => format!("{scheme}://{}/graphql", balancer.address()),
+            None => only().unwrap_or_default(),
+        }
+    }
+
+    /// Where the posts are asked for in the end: through the gateway and, where nobody is signed in, at each instance.
+    pub fn endpoints_of_posts(&self) -> Vec<String> {
+        let own = self.of(Service::Posts).map(|it| it.url("http"));
+        let own = own.filter(|_| !self.has_identities());
+        own.chain([self.gateway("http")]).collect()
     }
 
     /// Posts a GraphQL request; `None` when it got no answer or an internal error, so that the caller

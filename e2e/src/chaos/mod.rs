@@ -43,8 +43,13 @@ pub struct Options {
     pub subscribers: usize,
     /// Subscribers that are bare WebSockets, half of them through the gateway.
     pub sockets: usize,
-    /// Instances of the posts service, the first of which the gateway asks.
+    /// Instances of the posts service.
     pub posts_instances: usize,
+    /// Instances of the comments service.
+    pub comments_instances: usize,
+    /// Gateways. One asks the first instance of each service alone; several are behind a balancer, and each asks all
+    /// instances.
+    pub gateways: usize,
     /// Partitions of the projection; 0 for what the service does by itself.
     pub partitions: u32,
     /// Whether everybody is signed in, with tokens of five seconds, and writers' comments are hidden and restored by a
@@ -58,7 +63,7 @@ pub struct Report {
     /// Changes that were acknowledged: comments created, edited and deleted.
     pub changes: usize,
     /// Each fault that was injected, with its count.
-    pub faults: Vec<(&'static str, usize)>,
+    pub faults: Vec<(String, usize)>,
     /// The acknowledged changes against the collection's change stream.
     pub writes: Findings,
     /// Lists that were read by the time of an acknowledged change, and those of them that did not show it.

@@ -1,5 +1,6 @@
 //! Injects random faults: several run at the same time.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,17 +22,22 @@ enum Fault {
     PauseService,
     /// SIGKILL to the primary, which is started again.
     KillPrimary,
+    /// SIGSTOP to the primary, SIGCONT later: sometimes after another one was elected.
+    PausePrimary,
     /// The primary steps down.
     StepDown,
 }
 
 impl Fault {
-    const ALL: [(Self, &'static str); 5] = [
-        (Self::KillService, "services killed"),
-        (Self::StopService, "services stopped"),
-        (Self::PauseService, "services paused"),
-        (Self::KillPrimary, "primaries killed"),
-        (Self::StepDown, "primaries stepped down"),
+    const OF_SERVICES: [(Self, &'static str); 3] = [
+        (Self::KillService, "killed"),
+        (Self::StopService, "stopped"),
+        (Self::PauseService, "paused"),
+    ];
+    const OF_PRIMARIES: [(Self, &'static str); 3] = [
+        (Self::KillPrimary, "primary killed"),
+        (Self::PausePrimary, "primary paused"),
+        (Self::StepDown, "primary stepped down"),
     ];
 }
 
@@ -43,21 +49,26 @@ pub async fn run(
     fleet: &Arc<Fleet>,
     seed: u64,
     duration: Duration,
-) -> anyhow::Result<Vec<(&'static str, usize)>> {
+) -> anyhow::Result<Vec<(String, usize)>> {
     let mut random = fastrand::Rng::with_seed(seed);
     let end = Instant::now() + duration;
-    let mut counts = Fault::ALL.map(|(_, name)| (name, 0));
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     let mut running = JoinSet::new();
     // The pauses are the run's rhythm; nothing waits for a condition here.
     while Instant::now() < end {
         sleep(Duration::from_millis(random.u64(300..1_800))).await;
         // Services are harmed more often than the primary, whose elections take seconds.
-        let index = if random.u32(0..8) < 6 {
-            random.usize(0..3)
+        let instance = random.usize(0..fleet.instances.len());
+        let kind = random.usize(0..3);
+        let (fault, name) = if random.u32(0..8) < 6 {
+            let (fault, name) = Fault::OF_SERVICES[kind];
+            let service = fleet.instances[instance].service().name();
+            (fault, format!("{service} {name}"))
         } else {
-            random.usize(3..5)
+            let (fault, name) = Fault::OF_PRIMARIES[kind];
+            (fault, name.to_owned())
         };
-        counts[index].1 += 1;
+        *counts.entry(name).or_default() += 1;
         let recovery = Duration::from_millis(random.u64(100..2_500));
         // One pause in four outlasts a lease.
         let pause = if random.u32(0..4) == 0 {
@@ -65,15 +76,13 @@ pub async fn run(
         } else {
             recovery
         };
-        let instance = random.usize(0..fleet.instances.len());
         let fleet = fleet.clone();
-        let fault = Fault::ALL[index].0;
         running.spawn(async move { inject(&fleet, fault, instance, recovery, pause).await });
     }
     while let Some(result) = running.join_next().await {
         result??;
     }
-    Ok(counts.to_vec())
+    Ok(counts.into_iter().collect())
 }
 
 /// The faults last for a time drawn before: what the system does meanwhile is what the run is about.
@@ -109,6 +118,15 @@ async fn inject(
             let node = mongo.kill_primary().await?;
             sleep(recovery).await;
             mongo.restart_node(node).await?;
+            mongo.primary().await?;
+            Ok(())
+        }
+        Fault::PausePrimary => {
+            let mut mongo = fleet.mongo.lock().await;
+            let node = mongo.primary().await?;
+            mongo.pause_node(node);
+            sleep(pause).await;
+            mongo.resume_node(node);
             mongo.primary().await?;
             Ok(())
         }

@@ -246,7 +246,7 @@ pub async fn check_acts(fleet: &Fleet, mut acknowledged: Vec<Act>) -> anyhow::Re
     Ok(Findings::compare(&acknowledged, &left))
 }
 
-/// Compares every post's count and newest comments with the collection.
+/// Compares every post's count and newest comments, at each instance of posts, with the collection.
 ///
 /// # Errors
 /// When the posts cannot be read.
@@ -254,6 +254,7 @@ pub async fn check_posts(fleet: &Fleet, posts: &[String]) -> anyhow::Result<Find
     const POST: &str =
         "query ($id: ID!) { post(id: $id) { commentCount latestComments(first: 20) { id text } } }";
     let comments = fleet.database().await?.collection::<Document>("comments");
+    let endpoints = fleet.endpoints_of_posts();
     let mut findings = Findings::default();
     let deadline = Instant::now() + CATCH_UP_LIMIT;
     for post in posts {
@@ -281,22 +282,18 @@ pub async fn check_posts(fleet: &Fleet, posts: &[String]) -> anyhow::Result<Find
             .filter_map(|comment| comment.get_str("text").ok())
             .collect();
         findings.doubled += truth.len() - texts.len();
-        findings += loop {
-            let answer = fleet
-                .ask(
-                    &fleet.endpoint(0, "http"),
-                    Person::Moderator,
-                    POST,
-                    json!({ "id": post }),
-                )
-                .await
-                .unwrap_or_default();
-            let found = compare_post(truth.len(), &latest, &answer["data"]["post"]);
-            if found.is_clean() || Instant::now() > deadline {
-                break found;
-            }
-            sleep(POLL_INTERVAL).await;
-        };
+        for endpoint in &endpoints {
+            findings += loop {
+                let id = json!({ "id": post });
+                let answer = fleet.ask(endpoint, Person::Moderator, POST, id).await;
+                let post = &answer.unwrap_or_default()["data"]["post"];
+                let found = compare_post(truth.len(), &latest, post);
+                if found.is_clean() || Instant::now() > deadline {
+                    break found;
+                }
+                sleep(POLL_INTERVAL).await;
+            };
+        }
     }
     Ok(findings)
 }

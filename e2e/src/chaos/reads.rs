@@ -28,7 +28,7 @@ pub struct Known<'a> {
 impl Known<'_> {
     /// Reads the list at an endpoint; none if there was no answer, else whether it shows what is known.
     pub async fn is_shown(&self, fleet: &Fleet, endpoint: &str, person: Person) -> Option<bool> {
-        let query = match endpoint == fleet.gateway() {
+        let query = match endpoint == fleet.gateway("http") {
             true => format!("{OF_POST} {LIST}"),
             false => format!("{OF_ENTITY} {LIST}"),
         };

@@ -110,7 +110,7 @@ pub fn start_clients(
         let post = posts[number / TRANSPORTS.len() % posts.len()].clone();
         let log = Arc::<Mutex<Log>>::default();
         let signed_in = Arc::clone(fleet);
-        let client = rejoinder_client::Client::new(&fleet.gateway())?
+        let client = rejoinder_client::Client::new(&fleet.gateway("http"))?
             .transport(TRANSPORTS[number % TRANSPORTS.len()])
             .pauses(RECONNECT_PAUSE, RECONNECT_PAUSE_MAX)
             .silence_max(SILENCE_LIMIT * 2)

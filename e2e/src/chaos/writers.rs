@@ -261,7 +261,8 @@ impl Writer {
         if known.operation_time.is_null() || self.random.u32(0..READS_ONE_IN) > 0 {
             return;
         }
-        let endpoint = self.fleet.endpoint(self.random.usize(0..4), "http");
+        let client = self.random.usize(0..self.fleet.endpoints());
+        let endpoint = self.fleet.endpoint(client, "http");
         let person = Person::Writer(self.number);
         if let Some(is_shown) = known.is_shown(&self.fleet, &endpoint, person).await {
             self.acknowledged.reads += 1;

@@ -1,13 +1,19 @@
-//! Instances of both subgraphs are restarted one after another behind one gateway, under clients that never try again.
+//! Instances of both subgraphs are restarted one after another behind one gateway, and gateways behind a balancer, under
+//! clients that read and write and never try again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use e2e::{ClientEvent, Graphql, Instance, Service, Subscription, System, eventually};
+use bson::doc;
+use bson::oid::ObjectId;
+use e2e::{Balancer, ClientEvent, Graphql, Instance, Service, Subscription, System, eventually};
+use futures_util::TryStreamExt;
 use graphql_transport::testing::HeldPort;
-use serde_json::json;
-use tokio::task::JoinSet;
+use rejoinder_client::{Client, Item, Transport};
+use serde_json::{Value, json};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
 
 use crate::PROGRAM;
 
@@ -17,12 +23,21 @@ const POSTS: usize = 51;
 const SUBSCRIPTIONS_MOST: f64 = 22.0;
 /// Between two requests of one client.
 const PAUSE: Duration = Duration::from_millis(20);
+/// An instance that stops says so with each answer for so long: longer than it takes until each connection has had one.
+const DELAY: (&str, &str) = ("SHUTDOWN_DELAY", "1s");
+/// Generous, because only a failing test uses it up.
+const TIME_LIMIT: Duration = Duration::from_secs(60);
+/// The operation of every second client.
+const COMMENT: &str =
+    "mutation($id: ID!) { createComment(input: { postId: $id, text: \"written\" }) {
+    comment { id } } }";
 const QUERY: &str =
     "query($id: ID!) { post(id: $id) { title comments(first: 3) { edges { node { text } } } } }";
-const CHANGES: &str = "subscription($post: ID!) { commentChanges(postId: $post) { __typename } }";
+const CHANGES: &str = "subscription($post: ID!) { commentChanges(postId: $post) {
+    __typename ... on CommentAdded { comment { id } } } }";
 
 const FOLLOW: &str = "subscription($post: ID!) { commentChanges(postId: $post) {
-    __typename ... on CommentAdded { comment { text } } } }";
+    __typename ... on CommentAdded { comment { id text } } } }";
 
 /// Each instance beside those of the system, and its port.
 struct Others(Vec<(Service, HeldPort, Instance)>);
@@ -59,32 +74,54 @@ impl Others {
 }
 
 async fn ready_at(system: &System, service: Service, port: &HeldPort) -> Instance {
+    ready_with(system, service, port, &[]).await
+}
+
+async fn ready_with(
+    system: &System,
+    service: Service,
+    port: &HeldPort,
+    settings: &[(&str, &str)],
+) -> Instance {
     let port = port.address().port().to_string();
-    let mut instance = system.instance(service, &[("PORT", &port)]).await;
+    let own = [("PORT", &*port), DELAY];
+    let mut instance = system.instance(service, &[&own, settings].concat()).await;
     instance.is_ready().await;
     instance
 }
 
-/// Clients that read until they are stopped. Each answer with an error is one of their errors.
+/// Clients that read, and write, until they are stopped. Each answer with an error is one of their errors.
 struct Clients {
     is_over: Arc<AtomicBool>,
     answers: Arc<AtomicUsize>,
+    /// Comments that were acknowledged.
+    written: Arc<AtomicUsize>,
     errors: JoinSet<Vec<String>>,
 }
 
 impl Clients {
-    fn start(graphql: &Graphql, posts: &[String]) -> Self {
+    /// Each has a connection of its own.
+    fn start(url: &str, posts: &[String]) -> Self {
         let (is_over, answers) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+        let written = Arc::<AtomicUsize>::default();
         let mut errors = JoinSet::new();
         for client in 0..CLIENTS {
             let (is_over, answers) = (Arc::clone(&is_over), Arc::clone(&answers));
-            let (graphql, post) = (graphql.clone(), posts[client % posts.len()].clone());
+            let writes = !client.is_multiple_of(2);
+            let written = Arc::clone(&written);
+            let (graphql, post) = (
+                Graphql::new(url.to_owned()),
+                posts[client % posts.len()].clone(),
+            );
             errors.spawn(async move {
                 let mut errors = Vec::new();
-                let body = json!({"query": QUERY, "variables": {"id": post}}).to_string();
+                let query = if writes { COMMENT } else { QUERY };
+                let body = json!({"query": query, "variables": {"id": post}}).to_string();
                 while !is_over.load(Ordering::Relaxed) {
                     match graphql.try_post(body.clone()).await {
-                        Ok(answer) if answer.body["errors"].is_null() => {}
+                        Ok(answer) if answer.body["errors"].is_null() => {
+                            written.fetch_add(usize::from(writes), Ordering::Relaxed);
+                        }
                         Ok(answer) => errors.push(answer.body.to_string()),
                         Err(error) => errors.push(format!("{error:?}")),
                     }
@@ -97,14 +134,41 @@ impl Clients {
         Self {
             is_over,
             answers,
+            written,
             errors,
         }
     }
 
-    async fn end(self) -> (usize, Vec<String>) {
+    /// Waits until each of them has had several answers more.
+    async fn go_on(&self) {
+        let before = self.answers.load(Ordering::Relaxed);
+        eventually("the clients go on", || async {
+            match self.answers.load(Ordering::Relaxed) {
+                now if now >= before + 5 * CLIENTS => Ok(()),
+                now => Err(format!("{before}, {now}")),
+            }
+        })
+        .await;
+    }
+
+    /// None has had an error, and what they wrote is there once.
+    async fn have_had_no_error(self, system: &System) {
         self.is_over.store(true, Ordering::Relaxed);
         let errors = self.errors.join_all().await.concat();
-        (self.answers.load(Ordering::Relaxed), errors)
+        let answers = self.answers.load(Ordering::Relaxed);
+        assert!(
+            errors.is_empty(),
+            "{} of {answers}: {errors:?}",
+            errors.len()
+        );
+        assert!(answers > CLIENTS * 10, "{answers}");
+        let comments = system
+            .database()
+            .await
+            .collection::<bson::Document>("comments");
+        let there = comments.count_documents(doc! { "text": "written" }).await;
+        let written = self.written.load(Ordering::Relaxed) as u64;
+        assert_eq!(there.expect("a count"), written);
     }
 }
 
@@ -145,6 +209,9 @@ async fn instances_restarted_one_after_another_cost_no_client_an_error() {
     ];
     system.run_with(Service::Gateway, &settings).await;
     system.ready(Service::Gateway).await;
+    for service in [Service::Posts, Service::Comments] {
+        system.restart_with(service, &[DELAY]).await;
+    }
     let ports = others.ports(&mut system, Service::Comments);
     let mut watched = Vec::new();
     for post in &posts {
@@ -152,32 +219,118 @@ async fn instances_restarted_one_after_another_cost_no_client_an_error() {
     }
     until_spread(&system, &ports).await;
 
-    let clients = Clients::start(&graphql, &posts);
+    let clients = Clients::start(graphql.url(), &posts);
     for number in 0..others.0.len() {
         others.restart(&system, number).await;
         until_spread(&system, &ports).await;
     }
     for service in [Service::Posts, Service::Comments] {
-        system.restart(service).await;
+        system.restart_with(service, &[DELAY]).await;
         until_spread(&system, &ports).await;
     }
-    let (answers, errors) = clients.end().await;
-    assert!(
-        errors.is_empty(),
-        "{} of {answers}: {errors:?}",
-        errors.len()
-    );
-    assert!(answers > CLIENTS * 10, "{answers}");
+    clients.have_had_no_error(&system).await;
 
     for (post, watched) in posts.iter().zip(&mut watched) {
-        graphql.create_comment(post, "after all").await;
-        let ClientEvent::Next(event) = watched.next().await else {
-            panic!("a subscription has ended");
-        };
-        assert_eq!(
-            event["data"]["commentChanges"]["__typename"], "CommentAdded",
-            "{event}"
-        );
+        let last = graphql.create_comment(post, "after all").await;
+        loop {
+            let ClientEvent::Next(event) = watched.next().await else {
+                panic!("a subscription has ended");
+            };
+            let change = &event["data"]["commentChanges"];
+            assert_eq!(change["__typename"], "CommentAdded", "{event}");
+            if change["comment"]["id"] == *last {
+                break;
+            }
+        }
+    }
+}
+
+/// Follows a post with a client that resumes, and returns the ids of its comments, in order, once it has the last one.
+/// A gap is an id, too.
+fn follow(url: &str, post: &str, transport: Transport, last: &str) -> JoinHandle<Vec<String>> {
+    let client = Client::new(url).expect("a URL").transport(transport);
+    let pauses = (Duration::from_millis(20), Duration::from_millis(200));
+    let request = client
+        .pauses(pauses.0, pauses.1)
+        .subscribe(FOLLOW)
+        .variables(json!({ "post": post }));
+    let (mut changes, last) = (request.start(), last.to_owned());
+    tokio::spawn(async move {
+        let mut seen = Vec::new();
+        loop {
+            let next = timeout(TIME_LIMIT, changes.try_next()).await;
+            match next.expect("an item in time").expect("no failure") {
+                Some(Item::Event(event)) => {
+                    let data: Value = event.data().expect("JSON");
+                    let comment = &data["commentChanges"]["comment"];
+                    if comment["text"] == *last {
+                        return seen;
+                    }
+                    seen.push(comment["id"].as_str().expect("an id").to_owned());
+                }
+                // The first one says that it stands.
+                Some(Item::Gap(gap)) if gap.is_first => {}
+                Some(Item::Gap(_)) => seen.push("a gap".to_owned()),
+                Some(_) => {}
+                None => panic!("a subscription has ended"),
+            }
+        }
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gateways_restarted_behind_a_balancer_cost_no_client_an_error() {
+    let mut system = System::start(PROGRAM).await;
+    let graphql = system.graphql().clone();
+    let ports = [HeldPort::any(), HeldPort::any()];
+    let mut gateways = Vec::new();
+    for port in &ports {
+        gateways.push(ready_at(&system, Service::Gateway, port).await);
+    }
+    let balancer = Balancer::start(ports.iter().map(HeldPort::address)).await;
+    let balancer = balancer.expect("a balancer");
+    let url = format!("http://{}/graphql", balancer.address());
+    let transports = [
+        Transport::WebSocket,
+        Transport::ServerSentEvents,
+        Transport::Multipart,
+    ];
+    let (mut posts, mut followers) = (Vec::new(), Vec::new());
+    for transport in [transports, transports].concat() {
+        let post = graphql.create_post("Followed").await;
+        followers.push(follow(&url, &post, transport, "the last"));
+        posts.push(post);
+    }
+    eventually("each gateway has connections", || async {
+        match balancer.connections() {
+            connections if connections.iter().all(|count| *count >= 3) => Ok(()),
+            connections => Err(format!("{connections:?}")),
+        }
+    })
+    .await;
+
+    let clients = Clients::start(&url, &posts);
+    for (gateway, port) in gateways.iter_mut().zip(&ports) {
+        clients.go_on().await;
+        gateway.process().stop().await.expect("its end");
+        *gateway = ready_at(&system, Service::Gateway, port).await;
+    }
+    clients.go_on().await;
+    clients.have_had_no_error(&system).await;
+
+    let comments = system
+        .database()
+        .await
+        .collection::<bson::Document>("comments");
+    for (post, follower) in posts.iter().zip(followers) {
+        graphql.create_comment(post, "the last").await;
+        let seen = follower.await.expect("no panic");
+        let of_post = ObjectId::parse_str(post).expect("an id");
+        let of_post = doc! { "postId": of_post, "text": "written" };
+        let there = comments.count_documents(of_post).await.expect("a count");
+        let distinct: std::collections::HashSet<&String> = seen.iter().collect();
+        assert_eq!(distinct.len(), seen.len(), "one came twice");
+        assert_eq!(seen.len() as u64, there, "{seen:?}");
     }
 }
 

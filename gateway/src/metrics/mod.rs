@@ -4,8 +4,8 @@
 mod addresses;
 mod operations;
 pub mod pages;
-mod traffic;
 mod subgraph_errors;
+mod traffic;
 
 use std::sync::Arc;
 
@@ -23,9 +23,9 @@ use service::Metrics;
 
 use crate::error::Code;
 pub use addresses::{AddressMetrics, AddressesMetrics};
-pub use traffic::{OneTrafficMetrics, TrafficMetrics};
 pub use operations::{Ending, OperationMetrics};
 pub use subgraph_errors::SubgraphErrors;
+pub use traffic::{OneTrafficMetrics, TrafficMetrics};
 
 /// The gateway's metrics. Clones share them.
 #[derive(Clone)]

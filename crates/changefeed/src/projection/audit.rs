@@ -10,7 +10,35 @@ use super::fold::{AS_OF, STALE};
 use super::leader::{Ended, Leader};
 use super::transaction::Writes;
 use crate::log_value::shortened;
+use crate::metrics::Gauge;
 use crate::{SendAction, WithCauses};
+
+/// What one leader's last sample adds to the gauge of the process, which has one leader for each of its partitions. The
+/// gauge loses it when the leader ends.
+pub(crate) struct DivergentShare {
+    gauge: Gauge,
+    share: i64,
+}
+
+impl DivergentShare {
+    pub fn of(gauge: &Gauge) -> Self {
+        Self {
+            gauge: gauge.clone(),
+            share: 0,
+        }
+    }
+
+    fn set(&mut self, share: i64) {
+        self.gauge.inc_by(share - self.share);
+        self.share = share;
+    }
+}
+
+impl Drop for DivergentShare {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
 
 /// Some targets of the serving generation, chosen at random.
 #[derive(Default)]
@@ -157,12 +185,12 @@ impl Leader<'_> {
             .collect())
     }
 
-    fn publish_audit(&self, audited: usize, divergent: &[Bson]) {
+    fn publish_audit(&mut self, audited: usize, divergent: &[Bson]) {
         let metrics = &self.instance.metrics;
         metrics.audited.inc_by(audited as u64);
-        metrics
-            .divergent
-            .set(i64::try_from(divergent.len()).unwrap_or(i64::MAX));
+        // A sample has no more than a `u32` of them.
+        self.divergent_share
+            .set(i64::try_from(divergent.len()).unwrap_or_default());
         metrics.divergences.inc_by(divergent.len() as u64);
         for target in divergent {
             tracing::error!(
@@ -227,6 +255,19 @@ fn whole_number(value: &Bson) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_gauge_is_the_sum_of_the_last_samples_of_all_that_lead() {
+        let gauge = Gauge::default();
+        let (mut one, mut other) = (DivergentShare::of(&gauge), DivergentShare::of(&gauge));
+        one.set(3);
+        other.set(2);
+        assert_eq!(gauge.get(), 5);
+        one.set(0);
+        assert_eq!(gauge.get(), 2);
+        drop(other);
+        assert_eq!(gauge.get(), 0);
+    }
 
     #[test]
     fn states_are_the_same_whatever_their_field_order_and_number_width() {

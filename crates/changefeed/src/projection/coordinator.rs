@@ -15,7 +15,7 @@ use bson::DateTime;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::server_clock::ServerClock;
@@ -110,7 +110,8 @@ pub(crate) struct Coordinator {
 struct RunningSet {
     id: SetId,
     parts: Vec<RunningPart>,
-    stop: CancellationToken,
+    /// Its partitions end with it, also where it is dropped by a panic: nobody decides their duties any more.
+    _stop: DropGuard,
 }
 
 struct RunningPart {
@@ -119,13 +120,18 @@ struct RunningPart {
     task: JoinHandle<()>,
 }
 
+/// Whether an instance with these settings decides how many partitions there are.
+fn asks(settings: &ProjectorSettings) -> bool {
+    settings.leads && !settings.for_command
+}
+
 impl Coordinator {
     /// Asks for the number of partitions that this process is set to, and begins.
     pub async fn start(shared: Shared) -> Result<Self, Error> {
         let wanted = shared.settings.partitions;
-        let sets = match shared.settings.for_command {
-            true => shared.sets.read().await?,
-            false => shared.sets.want(wanted, shared.clock.now()).await?,
+        let sets = match asks(&shared.settings) {
+            false => shared.sets.read().await?,
+            true => shared.sets.want(wanted, shared.clock.now()).await?,
         };
         let mut coordinator = Self {
             shared,
@@ -165,9 +171,7 @@ impl Coordinator {
                 break;
             }
         }
-        for set in &self.running {
-            set.stop.cancel();
-        }
+        // Each set ends as it is dropped.
         let parts = self.running.drain(..).flat_map(|set| set.parts);
         let parts = parts.map(|part| part.task).collect::<Vec<_>>();
         // At once: what a partition gives up is not for an instance that ends.
@@ -193,11 +197,15 @@ impl Coordinator {
     /// One look at everything. Returns when to look again.
     async fn look(&mut self) -> Result<Duration, Error> {
         let heartbeat = self.shared.settings.heartbeat;
+        let leads = self.shared.settings.leads;
         let Some(mut sets) = self.read_sets().await? else {
             self.run_sets(None);
+            if !leads {
+                self.read_checkpoints().await?;
+            }
             return Ok(heartbeat);
         };
-        if sets.lacks_wanted() {
+        if leads && sets.lacks_wanted() {
             let begun = self.shared.sets.begin(&sets, self.shared.clock.now());
             if let Some(set) = begun.await? {
                 let reason = match sets.serving {
@@ -229,6 +237,9 @@ impl Coordinator {
             Some(leases)
         };
         let checkpoints = self.read_checkpoints().await?;
+        if !leads {
+            return Ok(heartbeat);
+        }
         if let Some(leases) = leases
             && self.replace_broken(&sets, &leases, &checkpoints).await?
         {
@@ -243,7 +254,7 @@ impl Coordinator {
 
     async fn read_sets(&self) -> Result<Option<Sets>, Error> {
         let (sets, wanted) = (&self.shared.sets, self.shared.settings.partitions);
-        let asks = !self.shared.settings.for_command;
+        let asks = asks(&self.shared.settings);
         match sets.read().await? {
             // The database may have been dropped.
             None if wanted > 1 && asks => sets.want(wanted, self.shared.clock.now()).await,
@@ -251,8 +262,12 @@ impl Coordinator {
         }
     }
 
-    /// Whether others live who do the work: a command is over soon, and what it led would have to be taken over again.
+    /// Whether this instance leaves the work to others: because it is set so, or because it runs a command while others
+    /// live. A command is over soon, and what it led would have to be taken over again.
     async fn stands_aside(&mut self) -> Result<bool, Error> {
+        if !self.shared.settings.leads {
+            return Ok(true);
+        }
         if !self.shared.settings.for_command {
             return Ok(false);
         }
@@ -286,13 +301,13 @@ impl Coordinator {
             None => vec![SetId::WHOLE],
         };
         for set in self.running.extract_if(.., |set| !wanted.contains(&set.id)) {
-            set.stop.cancel();
             self.shared.board.remove(set.id);
             self.shared.nudges.remove(set.id);
         }
+        let leads = sets.is_none() && self.shared.settings.leads;
         for set in wanted {
             if !self.running.iter().any(|running| running.id == set) {
-                self.run_set(set, sets.is_none());
+                self.run_set(set, leads);
             }
         }
         self.shared.board.serve(match sets {
@@ -331,7 +346,11 @@ impl Coordinator {
             RunningPart { part, duty, task }
         });
         let parts = parts.collect();
-        self.running.push(RunningSet { id, parts, stop });
+        self.running.push(RunningSet {
+            id,
+            parts,
+            _stop: stop.drop_guard(),
+        });
     }
 
     fn parts(&self) -> impl Iterator<Item = &RunningPart> {
@@ -499,9 +518,11 @@ impl Coordinator {
         self.unread = due.map(|due| (due, since));
         // The others learn with their next look how far the new set has come.
         let patience = HEARTBEATS_BEFORE_ABANDONED * self.shared.settings.heartbeat;
+        // Before the first set serves there may be some that were given up.
         let leads_first = sets
             .serving
-            .is_some_and(|serving| self.shared.board.part(serving, 0).is_leading());
+            .or(sets.building)
+            .is_some_and(|set| self.shared.board.part(set, 0).is_leading());
         let Some(retiring) = due.filter(|_| leads_first && now.duration_since(since) > patience)
         else {
             return;
@@ -523,9 +544,12 @@ impl Coordinator {
         }));
     }
 
-    /// A replaced set that no instance reads any more: the time for that is over, and each partition of the set that
-    /// serves has come further than readers of the replaced one can have seen.
+    /// A replaced set that no instance reads any more: it never served, or the time for that is over, and each partition
+    /// of the set that serves has come further than readers of the replaced one can have seen.
     fn due(&self, sets: &Sets, checkpoints: &HashMap<String, Checkpoint>) -> Option<Retiring> {
+        if let Some(unread) = sets.retiring.iter().find(|it| !it.served) {
+            return Some(*unread);
+        }
         let settings = &self.shared.settings;
         let notice = settings.heartbeat * HEARTBEATS_BEFORE_RETIREMENT;
         let grace = notice + settings.idle_checkpoint * IDLE_CHECKPOINTS_BEFORE_RETIREMENT;

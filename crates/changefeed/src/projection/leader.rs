@@ -11,6 +11,7 @@ use crate::stream::{self, Content, LossPause, Pace, Signal, Start};
 use crate::{Error, ResumeToken, WithCauses, marker};
 
 use super::Slot;
+use super::audit::DivergentShare;
 use super::batch::{Intake, gather};
 use super::checkpoint::{Checkpoint, claim};
 use super::failures::Failures;
@@ -106,6 +107,7 @@ pub(crate) struct Leader<'m> {
     pub suspects: usize,
     pub heartbeat_at: Instant,
     pub audit_at: Instant,
+    pub divergent_share: DivergentShare,
     pub idle_checkpoint_at: Instant,
     pub retire_at: Option<Instant>,
 }
@@ -153,6 +155,7 @@ impl<'m> Leader<'m> {
             suspects: instance.settings.batch_count_max,
             heartbeat_at: now,
             audit_at: now + instance.settings.audit_interval,
+            divergent_share: DivergentShare::of(&instance.metrics.divergent),
             idle_checkpoint_at: now + instance.settings.idle_checkpoint,
             retire_at: None,
         };

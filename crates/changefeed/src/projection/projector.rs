@@ -1,9 +1,11 @@
 //! The handle of a running projection.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bson::{Bson, DateTime, Document, doc};
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -142,7 +144,16 @@ impl Projector {
             let coordinator = Coordinator::start(shared).await?;
             tasks.spawn(async move {
                 let _ended = ended;
-                coordinator.run().await;
+                // A panic ends its partitions, too, so that `finished` returns.
+                if AssertUnwindSafe(coordinator.run())
+                    .catch_unwind()
+                    .await
+                    .is_err()
+                {
+                    tracing::error!(
+                        "the task that decides who leads the projection has panicked: the projection ends in this process"
+                    );
+                }
             });
             tasks.close();
             Ok(Self {
@@ -430,10 +441,12 @@ impl Inner {
     async fn rebuild(&self) -> Result<(), Error> {
         let begun = loop {
             let Some(sets) = self.sets.read().await? else {
-                return self
-                    .command(&Part::new(self.projection.name(), SetId::WHOLE, 0), REBUILD)
-                    .await
-                    .map(drop);
+                let whole = Part::new(self.projection.name(), SetId::WHOLE, 0);
+                match self.command(&whole, REBUILD).await? {
+                    Some(_) => return Ok(()),
+                    // It is divided by now.
+                    None => continue,
+                }
             };
             if let Some(set) = sets.building {
                 break set;
@@ -459,31 +472,45 @@ impl Inner {
     }
 
     async fn replay_dead_letters(&self) -> Result<Replayed, Error> {
-        let set = match self.sets.read().await? {
-            None => SetId::WHOLE,
-            Some(sets) => sets.serving.or(sets.building).unwrap_or(SetId::WHOLE),
-        };
-        let mut replayed = Replayed {
-            replayed: 0,
-            remaining: 0,
-        };
+        let mut replayed = 0;
+        loop {
+            let set = match self.sets.read().await? {
+                None => SetId::WHOLE,
+                Some(sets) => sets.serving.or(sets.building).unwrap_or(SetId::WHOLE),
+            };
+            // Those of a set that was replaced meanwhile are replayed by its successor; what it did is done.
+            if let Some(remaining) = self.replay_of(set, &mut replayed).await? {
+                return Ok(Replayed {
+                    replayed,
+                    remaining,
+                });
+            }
+        }
+    }
+
+    /// Has all partitions of a set replay their dead letters, and adds how many were. Returns how many remain; `None` when a
+    /// partition is gone.
+    async fn replay_of(&self, set: SetId, replayed: &mut u64) -> Result<Option<u64>, Error> {
+        let mut remaining = 0;
         for part in set.parts(self.projection.name()) {
-            let result = self.command(&part, REPLAY).await?;
+            let Some(result) = self.command(&part, REPLAY).await? else {
+                return Ok(None);
+            };
             let number = |field| {
                 let number = result.get_i64(field).ok();
                 number
                     .and_then(|number| u64::try_from(number).ok())
                     .unwrap_or(0)
             };
-            replayed.replayed += number("replayed");
-            replayed.remaining += number("remaining");
+            *replayed += number("replayed");
+            remaining += number("remaining");
         }
-        Ok(replayed)
+        Ok(Some(remaining))
     }
 
-    async fn command(&self, part: &Part, kind: &'static str) -> Result<Document, Error> {
+    async fn command(&self, part: &Part, kind: &'static str) -> Result<Option<Document>, Error> {
         let nudge = || self.nudges.notify();
-        request(&self.store, &part.name, kind, nudge, &self.stop).await
+        request(&self.store, part, kind, nudge, &self.stop).await
     }
 }
 

@@ -5,41 +5,48 @@ use std::time::Duration;
 use bson::{Bson, DateTime, Document, RawDocumentBuf, doc};
 use futures_util::TryStreamExt;
 use mongodb::Collection;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::change::ChangeEvent;
 use crate::{Error, SendAction};
 
 use super::Replayed;
+use super::checkpoint::CLOSED;
 use super::dead_letter::DeadLetter;
 use super::leader::{Ended, Leader};
+use super::partition::Part;
 use super::repair::Repaired;
 use super::store::ProjectionStore;
 use super::transaction_size::Size;
 
 /// How often a caller looks whether its command is done.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+/// How often it looks whether the partition is still there.
+const LOOK_FOR_PART_INTERVAL: Duration = Duration::from_millis(500);
 /// Dead letters read at once.
 const LETTERS_AT_ONCE: i64 = 100;
 
 pub(crate) const REBUILD: &str = "rebuild";
 pub(crate) const REPLAY: &str = "replay";
 
-/// Leaves a command for the leader and waits for its result, at most until this instance stops.
+/// Leaves a command for the leader of a partition and waits for its result, at most until this instance stops. `None` when
+/// the partition is gone, so that nobody serves the command any more.
 pub(crate) async fn request(
     store: &ProjectionStore,
-    projection: &str,
+    part: &Part,
     kind: &str,
     nudge: impl Fn(),
     stop: &CancellationToken,
-) -> Result<Document, Error> {
+) -> Result<Option<Document>, Error> {
     let failed = |source| Error::Database {
         doing: "passing a command to the leader",
         source,
     };
     let id = uuid::Uuid::new_v4().to_string();
-    let request = doc! { "_id": &id, "projection": projection, "kind": kind, "at": DateTime::now(), "result": Bson::Null };
+    let request = doc! { "_id": &id, "projection": &part.name, "kind": kind, "at": DateTime::now(), "result": Bson::Null };
     store.requests.insert_one(request).await.map_err(failed)?;
+    let mut look_for_part = Instant::now();
     nudge();
     loop {
         tokio::select! {
@@ -53,7 +60,7 @@ pub(crate) async fn request(
             .await
             .map_err(failed)?;
         let Some(mut request) = request else {
-            return Ok(Document::new());
+            return Ok(None);
         };
         if let Some(Bson::Document(result)) = request.remove("result") {
             store
@@ -61,9 +68,33 @@ pub(crate) async fn request(
                 .delete_one(doc! { "_id": &id })
                 .await
                 .map_err(failed)?;
-            return Ok(result);
+            return Ok(Some(result));
+        }
+        // Its set may have been removed just before the command came.
+        if Instant::now() >= look_for_part {
+            look_for_part = Instant::now() + LOOK_FOR_PART_INTERVAL;
+            if is_gone(store, part).await.map_err(failed)? {
+                let removed = store.requests.delete_one(doc! { "_id": &id });
+                removed.await.map_err(failed)?;
+                return Ok(None);
+            }
         }
     }
+}
+
+/// Whether a partition has no checkpoint that a leader could claim. That of a projection that was never divided is made by
+/// its first leader.
+async fn is_gone(store: &ProjectionStore, part: &Part) -> mongodb::error::Result<bool> {
+    let checkpoints = store.checkpoints.clone_with_type::<Document>();
+    let found = checkpoints
+        .find_one(doc! { "_id": &part.name })
+        .projection(doc! { "epoch": 1 })
+        .send()
+        .await?;
+    Ok(match found {
+        Some(found) => found.get_i64("epoch").is_ok_and(|epoch| epoch == CLOSED),
+        None => !part.is_whole(),
+    })
 }
 
 impl Leader<'_> {

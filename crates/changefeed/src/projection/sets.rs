@@ -51,6 +51,13 @@ pub(crate) struct Retiring {
     pub set: SetId,
     /// When it was replaced, on the server's clock.
     pub since: DateTime,
+    /// Whether it served, so that there may be readers. Missing where an older version replaced it.
+    #[serde(default = "has_served")]
+    pub served: bool,
+}
+
+fn has_served() -> bool {
+    true
 }
 
 /// A lease as it is stored.
@@ -63,9 +70,11 @@ pub(crate) struct SeenLease {
 }
 
 impl Sets {
-    /// All sets that are maintained: those that are replaced until no reader uses them.
+    /// All sets that are maintained: those that are replaced until no reader uses them, but none that was given up before
+    /// it served.
     pub fn maintained(&self) -> impl Iterator<Item = SetId> {
-        let retiring = self.retiring.iter().map(|retiring| retiring.set);
+        let retiring = self.retiring.iter().filter(|retiring| retiring.served);
+        let retiring = retiring.map(|retiring| retiring.set);
         self.serving
             .into_iter()
             .chain(self.building)
@@ -86,19 +95,20 @@ impl Sets {
             count: self.wanted.max(1),
         };
         let abandoned = self.building.replace(set);
-        self.retire(abandoned, now);
+        self.retire(abandoned, now, false);
         set
     }
 
     fn switch(&mut self, now: DateTime) {
         if let Some(built) = self.building.take() {
             let replaced = self.serving.replace(built);
-            self.retire(replaced, now);
+            self.retire(replaced, now, true);
         }
     }
 
-    fn retire(&mut self, set: Option<SetId>, since: DateTime) {
-        self.retiring.extend(set.map(|set| Retiring { set, since }));
+    fn retire(&mut self, set: Option<SetId>, since: DateTime, served: bool) {
+        self.retiring
+            .extend(set.map(|set| Retiring { set, since, served }));
     }
 }
 
@@ -169,7 +179,7 @@ impl SetStore {
         };
         match whole {
             Some(whole) if whole.serving.is_some() => sets.serving = Some(SetId::WHOLE),
-            Some(_) => sets.retire(Some(SetId::WHOLE), now),
+            Some(_) => sets.retire(Some(SetId::WHOLE), now, false),
             None => {}
         }
         let stored = bson::serialize_to_document(&sets).map_err(malformed)?;
@@ -362,8 +372,7 @@ impl SetStore {
         // The checkpoints first: without them nobody writes what is removed then.
         if set == SetId::WHOLE {
             // A program of an earlier version would make another one. This one it cannot claim.
-            let closed = doc! { "$set": { "epoch": CLOSED } };
-            let closed = store.checkpoints.update_one(named("_id"), closed);
+            let closed = store.checkpoints.update_one(named("_id"), closing());
             closed.await.map_err(failed)?;
         }
         let slots = self.slots_of(set, field).await?;
@@ -508,6 +517,19 @@ impl SetStore {
     }
 }
 
+/// The update that closes the checkpoint of a projection that was divided: it serves nothing any more, and says so. What
+/// its slots were stays known until they are removed.
+fn closing() -> Vec<Document> {
+    let generation = |field: &str| doc! { "$cond": [{ "$isNumber": field }, [field], []] };
+    let slots = doc! { "$setUnion": [
+        { "$ifNull": ["$retiring", []] }, generation("$serving"), generation("$building.generation"),
+    ] };
+    vec![doc! { "$set": {
+        "retiring": slots, "epoch": CLOSED, "serving": Bson::Null, "building": Bson::Null, "intact": false,
+        "closed": "it was divided into partitions, which have checkpoints of their own",
+    } }]
+}
+
 /// The expression for those of `members`, as names and values, that have said within `silence` that they live.
 fn living_within(silence: Duration) -> Document {
     let silence = i64::try_from(silence.as_millis()).unwrap_or(i64::MAX);
@@ -564,8 +586,11 @@ mod tests {
         assert_eq!(sets.building, Some(second));
         sets.switch(NOW);
         assert_eq!((sets.serving, sets.building), (Some(second), None));
-        let retiring: Vec<SetId> = sets.retiring.iter().map(|retiring| retiring.set).collect();
-        assert_eq!(retiring, [first, SetId::WHOLE]);
-        assert_eq!(sets.maintained().count(), 3);
+        let retiring = sets.retiring.iter().map(|it| (it.set, it.served));
+        let retiring: Vec<(SetId, bool)> = retiring.collect();
+        assert_eq!(retiring, [(first, false), (SetId::WHOLE, true)]);
+        // Nobody reads the one that never served.
+        let maintained: Vec<SetId> = sets.maintained().collect();
+        assert_eq!(maintained, [second, SetId::WHOLE]);
     }
 }

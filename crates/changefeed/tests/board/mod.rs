@@ -3,6 +3,8 @@
 
 pub mod process;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bson::{Bson, Document, RawDocument, doc};
@@ -47,12 +49,15 @@ pub fn comment(id: i64, post: i64, text: &str) -> Comment {
 /// Counts each post's comments and embeds the newest (by id).
 pub struct Newest {
     database: Database,
+    /// Whether to panic when it is asked for its name.
+    panics: Arc<AtomicBool>,
 }
 
 impl Projection for Newest {
     type SourceDocument = Comment;
 
     fn name(&self) -> &str {
+        assert!(!self.panics.load(Ordering::Relaxed), "as the test asks for");
         "newest"
     }
 
@@ -236,10 +241,39 @@ impl Board {
         registry: &mut Registry,
     ) -> Projector {
         let database = client.database(self.database.name());
+        let projection = Newest {
+            database,
+            panics: Arc::default(),
+        };
+        self.start(projection, settings, registry).await
+    }
+
+    /// With a switch that makes it panic.
+    pub async fn project_to_panic(
+        &self,
+        settings: ProjectorSettings,
+    ) -> (Projector, Arc<AtomicBool>) {
+        let panics = Arc::<AtomicBool>::default();
+        let projection = Newest {
+            database: self.client().await.database(self.database.name()),
+            panics: Arc::clone(&panics),
+        };
+        let mut registry = Registry::default();
+        let projector = self.start(projection, settings, &mut registry).await;
+        (projector, panics)
+    }
+
+    async fn start(
+        &self,
+        projection: Newest,
+        settings: ProjectorSettings,
+        registry: &mut Registry,
+    ) -> Projector {
         let metrics = ProjectionMetrics::register(registry, "newest");
-        let source = Source::new(self.client().await, database.clone(), "comments")
-            .keeping(["post", "text"]);
-        Projector::start(source, Newest { database }, settings, metrics)
+        let database = projection.database.clone();
+        let source =
+            Source::new(self.client().await, database, "comments").keeping(["post", "text"]);
+        Projector::start(source, projection, settings, metrics)
             .await
             .expect("the projection starts")
     }

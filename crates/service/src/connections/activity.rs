@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use hyper::service::Service;
 use socket_outlet::OutletPlace;
 use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::taking::Pieces;
 use crate::server::Responder;
@@ -164,23 +165,28 @@ pub(crate) struct Tracked {
     activity: Arc<Activity>,
     take_limit: Duration,
     direct: Option<(Arc<SharedSocket>, OutletPlace)>,
+    leaving: CancellationToken,
 }
 
 impl Tracked {
     /// A client that takes nothing of an answer over HTTP/2 for `take_limit`, up to twice as long, loses its
     /// connection. Over HTTP/1.1, requests to become another protocol's and those for server-sent events get the
-    /// connection's [`Outlet`](socket_outlet::Outlet), for messages around its task, if it has one.
+    /// connection's [`Outlet`](socket_outlet::Outlet), for messages around its task, if it has one. Once `leaving` is
+    /// cancelled, answers over HTTP/1 say that the connection closes after them: so nobody sends a request just as the
+    /// service stops.
     pub fn new(
         responder: Responder,
         activity: Arc<Activity>,
         take_limit: Duration,
         direct: Option<(Arc<SharedSocket>, OutletPlace)>,
+        leaving: CancellationToken,
     ) -> Self {
         Self {
             responder,
             activity,
             take_limit,
             direct,
+            leaving,
         }
     }
 }
@@ -202,6 +208,7 @@ impl Service<Request<Incoming>> for Tracked {
             take_limit: (request.version() == Version::HTTP_2).then_some(self.take_limit),
             running: Some(self.activity.begin()),
             answer: (self.responder)(request),
+            leaving: self.leaving.clone(),
         }
     }
 }
@@ -224,13 +231,14 @@ pub(crate) struct TrackedAnswer {
     running: Option<Running>,
     take_limit: Option<Duration>,
     answer: BoxFuture<'static, Result<Response, Infallible>>,
+    leaving: CancellationToken,
 }
 
 impl Future for TrackedAnswer {
     type Output = Result<http::Response<TrackedBody>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Ok(response) = ready!(self.answer.as_mut().poll(context));
+        let Ok(mut response) = ready!(self.answer.as_mut().poll(context));
         let mut running = self.running.take();
         if response.status() == StatusCode::SWITCHING_PROTOCOLS
             && let Some(running) = running.take()
@@ -238,6 +246,11 @@ impl Future for TrackedAnswer {
             running.keep();
         }
         let take_limit = self.take_limit;
+        // HTTP/2 has no such header: its connections are told when the service stops, and lose nothing.
+        if self.leaving.is_cancelled() && take_limit.is_none() {
+            let connection = response.headers_mut().entry(header::CONNECTION);
+            connection.or_insert(HeaderValue::from_static("close"));
+        }
         Poll::Ready(Ok(response.map(|body| {
             let pieces = running.as_ref().zip(take_limit);
             let pieces =

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::process::{Process, fetch};
+use crate::process::{Process, fetch, until_closed};
 use crate::talkative::talkative;
 use crate::{LIMIT, play, serve};
 
@@ -175,6 +175,9 @@ fn a_service_that_is_asked_to_leave_serves_on_until_it_is_asked_again() {
         }
         assert_eq!(fetch(address, "/health/live"), "live\n");
         assert_eq!(fetch(address, "/panic"), "caught");
+        // Without being asked to, it closes connections, before it stops: nothing is under way to it then.
+        let answer = until_closed(address, "/health/live", "").to_lowercase();
+        assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
         process.signal(signal);
         let began = Instant::now();
         while signal == Signal::TERM && began.elapsed() < LIMIT && !process.has_ended() {

@@ -130,17 +130,24 @@ fn find(lines: &mut impl Iterator<Item = std::io::Result<String>>, text: &str) -
 
 /// The body of an answer; nothing when the service ends before.
 pub fn fetch(address: SocketAddr, path: &str) -> String {
+    let answer = until_closed(address, path, "Connection: close\r\n");
+    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body);
+    body.unwrap_or_default().to_owned()
+}
+
+/// What comes on a connection until the service closes it, after a request with these header lines.
+pub fn until_closed(address: SocketAddr, path: &str, lines: &str) -> String {
     let mut stream = TcpStream::connect(address).expect("a connection");
     stream.set_read_timeout(Some(LIMIT)).expect("a limit");
-    let request = format!("GET {path} HTTP/1.1\r\nHost: doomed\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: doomed\r\n{lines}\r\n");
     stream.write_all(request.as_bytes()).expect("a request");
     let mut answer = String::new();
     match stream.read_to_string(&mut answer) {
-        Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("no answer to {path}"),
-        _ => {}
+        Err(error) if error.kind() == ErrorKind::WouldBlock => {
+            panic!("no end of the answer to {path}: {answer}")
+        }
+        _ => answer,
     }
-    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body);
-    body.unwrap_or_default().to_owned()
 }
 
 /// Waits until a counter among the service's metrics has this value: some are counted after the answer.
