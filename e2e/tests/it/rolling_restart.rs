@@ -280,7 +280,7 @@ fn follow(url: &str, post: &str, transport: Transport, last: &str) -> JoinHandle
 
 #[tokio::test(flavor = "multi_thread")]
 async fn gateways_restarted_behind_a_balancer_cost_no_client_an_error() {
-    let mut system = System::start(PROGRAM).await;
+    let system = System::start(PROGRAM).await;
     let graphql = system.graphql().clone();
     let ports = [HeldPort::any(), HeldPort::any()];
     let mut gateways = Vec::new();
