@@ -1,5 +1,5 @@
-# One image holds the services; the command chooses which one runs: posts, comments, gateway or pages, or the import. It has no shell
-# and nothing else that they do not need: docs/decisions/image.md.
+# One image holds the services; the command chooses which one runs: posts, comments, gateway or pages, or the import. It
+# has no shell and nothing else that they do not need: docs/decisions/image.md.
 
 FROM node:22.22.0-bookworm-slim AS web
 WORKDIR /src/web

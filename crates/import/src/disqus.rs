@@ -130,7 +130,7 @@ impl Entry {
 impl Export for Disqus {
     fn next(&mut self) -> Result<Option<Record>, FileError> {
         loop {
-            let piece = self.xml.next()?;
+            let piece = self.xml.read()?;
             let depth = self.xml.depth();
             match &piece {
                 Piece::Open { name, id } => self.open(name, id.as_ref()),

@@ -13,7 +13,7 @@ use crate::date;
 use crate::html::{self, Lines, Source};
 use crate::index::Placed;
 use crate::key::Key;
-use crate::record::{SourceComment, SourcePost};
+use crate::record::{SourceComment, SourcePost, floor};
 
 /// The longest text of a post that is read, in bytes: the posts subgraph has the same.
 const CONTENT_BYTES_MAX: usize = 256 << 10;
@@ -185,7 +185,7 @@ fn cut(text: &mut String, bytes_max: usize) -> bool {
     }
     let mut kept = markdown::beginning(text, bytes_max).trim_end().len();
     if kept == 0 {
-        kept = text.floor_char_boundary(bytes_max);
+        kept = floor(text, bytes_max);
     }
     text.truncate(kept);
     text.push_str(CUT);

@@ -251,7 +251,8 @@ impl Converter<'_> {
                 self.has_cell = false;
             }
             "td" | "th" => {
-                if std::mem::replace(&mut self.has_cell, true) {
+                let is_first = !std::mem::replace(&mut self.has_cell, true);
+                if !is_first {
                     prose.text(" | ");
                 }
             }

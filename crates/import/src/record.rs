@@ -6,6 +6,15 @@ use crate::xml::Piece;
 /// What is kept of the text of one field; the rest is dropped. Posts are cut at less.
 pub const FIELD_BYTES_MAX: usize = 4 << 20;
 
+/// The end of the last character that ends before `bytes_max`, or there.
+pub fn floor(text: &str, bytes_max: usize) -> usize {
+    let mut end = text.len().min(bytes_max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    end
+}
+
 /// One post or comment of an export.
 #[derive(Debug)]
 pub enum Record {
@@ -130,7 +139,7 @@ impl<const N: usize> Fields<N> {
                     && let Some(value) = &mut self.values[index]
                 {
                     let room = FIELD_BYTES_MAX.saturating_sub(value.len());
-                    value.push_str(&text[..text.floor_char_boundary(room)]);
+                    value.push_str(&text[..floor(text, room)]);
                 }
             }
             Piece::Close if depth < self.depth => self.current = None,

@@ -136,7 +136,7 @@ pub fn open(path: &Path, settings: WordPressSettings) -> Result<Box<dyn Export>,
         fault: Fault::Io(error),
     })?;
     let mut xml = Xml::new(file)?;
-    match xml.next()? {
+    match xml.read()? {
         Piece::Open { name, .. } if name == "rss" => Ok(Box::new(WordPress::new(xml, settings))),
         Piece::Open { name, .. } if name == "disqus" => Ok(Box::new(Disqus::new(xml))),
         Piece::Open { name, .. } => Err(xml.fail(Fault::OtherKind(name))),

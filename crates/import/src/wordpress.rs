@@ -6,7 +6,7 @@
 use rustc_hash::FxHashMap;
 
 use crate::error::{Fault, FileError};
-use crate::record::{Export, Fields, Record, SourceComment, SourcePost, Status, Unread};
+use crate::record::{Export, Fields, Record, SourceComment, SourcePost, Status, Unread, floor};
 use crate::xml::{Piece, Xml};
 
 const ITEM_FIELDS: [&str; 13] = [
@@ -168,7 +168,7 @@ impl WordPress {
         let (Some(login), Some(mut name)) = (login, name) else {
             return;
         };
-        name.truncate(name.floor_char_boundary(AUTHOR_BYTES_MAX));
+        name.truncate(floor(&name, AUTHOR_BYTES_MAX));
         if self.authors.len() < AUTHORS_MAX && login.len() <= AUTHOR_BYTES_MAX {
             self.authors.insert(login, name);
         }
@@ -240,7 +240,7 @@ impl WordPress {
 impl Export for WordPress {
     fn next(&mut self) -> Result<Option<Record>, FileError> {
         loop {
-            let piece = self.xml.next()?;
+            let piece = self.xml.read()?;
             let depth = self.xml.depth();
             let returns_post = match &piece {
                 Piece::Open { name, .. } => self.open(name)?,

@@ -100,7 +100,7 @@ impl Xml {
     ///
     /// # Errors
     /// [`Fault`]s, with the byte; [`locate`] adds the line.
-    pub fn next(&mut self) -> Result<Piece, FileError> {
+    pub fn read(&mut self) -> Result<Piece, FileError> {
         if std::mem::take(&mut self.pending_close) {
             self.open.pop();
             return Ok(Piece::Close);

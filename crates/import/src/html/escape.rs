@@ -18,10 +18,9 @@ pub fn push_word(word: &str, place: Place, out: &mut String) {
         .filter_map(|it| word.find(it));
     let (words, address) = word.split_at(address.min().unwrap_or(word.len()));
     if place.begins_line && begins_block(words) && address.is_empty() {
-        match words.strip_suffix(['.', ')']) {
+        if let Some(number) = words.strip_suffix(['.', ')']) {
             // `1\.`
-            Some(number) => out.push_str(number),
-            None => {}
+            out.push_str(number);
         }
         out.push('\\');
         out.push_str(words.trim_start_matches(|c: char| c.is_ascii_digit()));
