@@ -18,6 +18,7 @@ mod owners;
 mod pages;
 mod projection_faults;
 mod projection_lag;
+mod roles;
 mod rolling_restart;
 mod rust_client;
 mod signed_requests;
