@@ -74,18 +74,9 @@ impl Others {
 }
 
 async fn ready_at(system: &System, service: Service, port: &HeldPort) -> Instance {
-    ready_with(system, service, port, &[]).await
-}
-
-async fn ready_with(
-    system: &System,
-    service: Service,
-    port: &HeldPort,
-    settings: &[(&str, &str)],
-) -> Instance {
     let port = port.address().port().to_string();
-    let own = [("PORT", &*port), DELAY];
-    let mut instance = system.instance(service, &[&own, settings].concat()).await;
+    let settings = [("PORT", &*port), DELAY];
+    let mut instance = system.instance(service, &settings).await;
     instance.is_ready().await;
     instance
 }
@@ -280,7 +271,7 @@ fn follow(url: &str, post: &str, transport: Transport, last: &str) -> JoinHandle
 
 #[tokio::test(flavor = "multi_thread")]
 async fn gateways_restarted_behind_a_balancer_cost_no_client_an_error() {
-    let mut system = System::start(PROGRAM).await;
+    let system = System::start(PROGRAM).await;
     let graphql = system.graphql().clone();
     let ports = [HeldPort::any(), HeldPort::any()];
     let mut gateways = Vec::new();

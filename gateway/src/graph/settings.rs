@@ -148,7 +148,9 @@ pub(crate) fn subscription_addresses(
     environment: impl Iterator<Item = (String, String)>,
 ) -> HashMap<String, String> {
     let addresses = prefixed(environment, "SUBSCRIPTION_URL_");
-    addresses.filter(|(_, url)| !url.trim().is_empty()).collect()
+    addresses
+        .filter(|(_, url)| !url.trim().is_empty())
+        .collect()
 }
 
 /// The variables whose names begin so, without that.

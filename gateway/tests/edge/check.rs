@@ -165,7 +165,7 @@ fn every_seeded_mistake_is_reported_at_its_place() {
         ("SUBGRAPH_URL_NEWS", "http://a/,,ftp://b/"),
         ("SUBGRAPH_URL_GONE", "http://me:hunter2@gone/"),
         ("SUBSCRIPTION_URL_NEWS", "ftp://c/"),
-        ("SUBSCRIPTION_URL_LOST", "http://lost/"),
+        ("SUBSCRIPTION_URL_NOBODY", "http://nobody/"),
     ];
     expected.extend(
         [
@@ -214,7 +214,7 @@ fn every_seeded_mistake_is_reported_at_its_place() {
             ),
             ("SUBSCRIPTION_URL_NEWS=ftp://c/: ", "for subscriptions: "),
             (
-                "SUBSCRIPTION_URL_LOST=http://lost/: ",
+                "SUBSCRIPTION_URL_NOBODY=http://nobody/: ",
                 "no subgraph of this name",
             ),
         ]
