@@ -215,6 +215,19 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_list_for_subscriptions_is_none() {
+        let environment = [
+            ("SUBSCRIPTION_URL_POSTS", "http://live/"),
+            ("SUBSCRIPTION_URL_COMMENTS", " "),
+            ("SUBGRAPH_URL_POSTS", "http://all/"),
+        ];
+        let environment = environment.map(|(name, url)| (name.to_owned(), url.to_owned()));
+        let addresses = subscription_addresses(environment.into_iter());
+        let only = HashMap::from([("POSTS".to_owned(), "http://live/".to_owned())]);
+        assert_eq!(addresses, only);
+    }
+
+    #[test]
     fn a_refused_address_shows_no_user_information() {
         let config = Config::parse_from(["gateway", "--subgraph-url", "http://u:secret@host/"]);
         let refused = super::addresses(&config.subgraph_urls, std::iter::empty());
