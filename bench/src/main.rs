@@ -5,7 +5,7 @@
 //! estimated to cost beside what they do cost, `-- leave` how clients that disconnect affect others,
 //! `-- hostile` how hostile clients do, `-- identities` what signed-in readers cost, `-- live` what it costs to deliver an
 //! event to thousands of clients, `-- newest` what lists of comments cost from memory, `-- refusals` how soon hostile
-//! requests are refused, `-- rate-limit` what the rate limit costs. Load is sent to loopback only, and ends by itself.
+//! requests are refused, `-- rate-limit` what the rate limit costs, `-- scale` the tables of `docs/scaling.md`. Load is sent to loopback only, and ends by itself.
 
 mod api;
 mod changefeed;
@@ -21,6 +21,7 @@ mod process;
 mod rate_limit;
 mod refusals;
 mod report;
+mod scale;
 mod services;
 mod stack_start;
 
@@ -72,6 +73,8 @@ enum Benchmark {
     /// The limit of `live`.
     #[command(hide = true)]
     LiveLoop(live::bare_loop::Options),
+    /// The tables of `docs/scaling.md`: projection, failover, returning clients, pages, sockets, roles.
+    Scale(scale::Options),
     /// Serves the benchmark's subgraphs.
     #[command(hide = true)]
     Subgraphs {
@@ -128,6 +131,7 @@ async fn run(command: Benchmark) -> anyhow::Result<()> {
         Benchmark::Newest(options) => newest::run(options).await,
         Benchmark::RateLimit(options) => rate_limit::run(&options),
         Benchmark::Refusals(options) => refusals::run(options).await,
+        Benchmark::Scale(options) => scale::run(options).await,
         Benchmark::Subgraphs { port } => {
             subgraphs::serve(TcpListener::bind(("127.0.0.1", port)).await?).await
         }

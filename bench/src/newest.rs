@@ -17,6 +17,8 @@ use crate::load::{Expect, HttpConnection, Load, Until, graphql_body, percentile}
 use crate::process::cpu_time;
 use crate::services::{LIST_WITH_COMMENTS, Services, create_comment};
 
+/// Connections that are kept busy by default.
+const CONNECTIONS: usize = 8;
 /// Load before each measurement.
 const WARM_UP: Duration = Duration::from_secs(1);
 /// A comment that no reader has seen for so long is lost.
@@ -28,7 +30,7 @@ const FIRST_TEXT: &str = "query ($of: [_Any!]!, $time: String) { _entities(repre
 #[derive(Debug, clap::Args)]
 pub struct Options {
     /// Connections that are kept busy.
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = CONNECTIONS)]
     connections: usize,
     /// Seconds of load for each figure.
     #[arg(long, default_value_t = 5)]
@@ -122,6 +124,27 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     );
     for variant in &variants {
         delays(variant, &options).await?;
+    }
+    Ok(())
+}
+
+/// Prints what a page costs that is read from the database, as it is by default.
+///
+/// # Errors
+/// When something does not start or answers wrongly.
+pub async fn run_from_database(seconds: u64, rounds: usize) -> anyhow::Result<()> {
+    let options = Options {
+        connections: CONNECTIONS,
+        seconds,
+        rounds,
+        writes: 0,
+        delays: 0,
+    };
+    let variant = Variant::start("database", &[]).await?;
+    println!("posts(first: 20) with comments(first: 10), through the gateway");
+    print_head();
+    for _ in 0..rounds {
+        row(&variant, &options, false).await?;
     }
     Ok(())
 }

@@ -207,22 +207,29 @@ fn silent_subgraphs(gateway: &Gateway) -> Result<(), String> {
         return Ok(());
     };
     let limit = gateway.config().subgraph_silence_max;
-    let silent = serving.graph.subgraphs.iter().flat_map(|subgraph| {
-        let name = subgraph.name();
-        let unanswered = subgraph.unanswered().filter(|it| *it >= limit);
-        let silent = unanswered.map(|it| format!("{name}: no response for {} s", it.as_secs()));
-        let (down, all) = subgraph.balancer().map(|it| it.down()).unwrap_or_default();
-        let down = (!down.is_empty()).then(|| {
-            format!(
-                "{name}: {} of {all} addresses are down ({})",
-                down.len(),
-                down.join(", ")
-            )
+    let graph = &serving.graph;
+    let for_subscriptions = graph.subscriptions.iter().flatten();
+    let silent = graph
+        .subgraphs
+        .iter()
+        .chain(for_subscriptions)
+        .flat_map(|subgraph| {
+            let name = subgraph.name();
+            let unanswered = subgraph.unanswered().filter(|it| *it >= limit);
+            let silent = unanswered.map(|it| format!("{name}: no response for {} s", it.as_secs()));
+            let (down, all) = subgraph.balancer().map(|it| it.down()).unwrap_or_default();
+            let down = (!down.is_empty()).then(|| {
+                format!(
+                    "{name}: {} of {all} addresses are down ({})",
+                    down.len(),
+                    down.join(", ")
+                )
+            });
+            let unavailable = subgraph.is_unavailable();
+            let unavailable =
+                unavailable.then(|| format!("{name}: unavailable, it gets no requests"));
+            [unavailable, silent, down].into_iter().flatten()
         });
-        let unavailable = subgraph.is_unavailable();
-        let unavailable = unavailable.then(|| format!("{name}: unavailable, it gets no requests"));
-        [unavailable, silent, down].into_iter().flatten()
-    });
     let silent: Vec<String> = silent.collect();
     match silent.is_empty() {
         true => Ok(()),

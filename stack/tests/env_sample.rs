@@ -6,7 +6,13 @@ use std::collections::BTreeMap;
 use clap::CommandFactory;
 
 /// Read elsewhere than by clap: the sample explains them by hand.
-const READ_ELSEWHERE: [&str; 3] = ["SUBGRAPH_URL_POSTS", "SUBGRAPH_URL_COMMENTS", "MONGOD"];
+const READ_ELSEWHERE: [&str; 5] = [
+    "SUBGRAPH_URL_POSTS",
+    "SUBGRAPH_URL_COMMENTS",
+    "SUBSCRIPTION_URL_POSTS",
+    "SUBSCRIPTION_URL_COMMENTS",
+    "MONGOD",
+];
 
 #[test]
 fn the_sample_lists_every_setting_with_its_default() {

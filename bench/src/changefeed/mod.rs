@@ -12,32 +12,34 @@ mod throughput;
 mod wide;
 
 pub use bare::open_in as bare_change_stream;
+pub use spread::{mongod, write_singly};
 
 use bson::{Document, doc, oid::ObjectId};
 use mongodb::{Client, Database};
 
 /// Options of `bench changefeed`.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     /// Changes in a backlog.
     #[arg(long, default_value_t = 100_000)]
-    changes: usize,
+    pub changes: usize,
     /// Rounds of each figure; medians are printed.
     #[arg(long, default_value_t = 3)]
-    rounds: usize,
+    pub rounds: usize,
     /// Only these figures: throughput, push, latency, stalled, returning, wide, steady, distinct.
     /// `distinct` takes a backlog of `--changes`, too.
     #[arg(long, value_delimiter = ',')]
-    only: Vec<String>,
+    pub only: Vec<String>,
     /// Numbers of partitions of the projection that `distinct` compares.
     #[arg(long, value_delimiter = ',', default_values_t = [1])]
-    partitions: Vec<u32>,
+    pub partitions: Vec<u32>,
     /// Numbers of posts that the backlogs of `distinct` go over.
     #[arg(long, value_delimiter = ',', default_values_t = [100, 1_000, 10_000, 50_000])]
-    posts: Vec<usize>,
-    /// The part of the import's documents that `wide` writes, for a quick run.
+    pub posts: Vec<usize>,
+    /// The part of the import's documents that `wide` writes, and of the clients of `returning` and what they missed, for a
+    /// quick run.
     #[arg(long, default_value_t = 1.0)]
-    scale: f64,
+    pub scale: f64,
 }
 
 /// Runs the figures and prints them.
@@ -76,7 +78,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         stalled::run(&mongo, options.changes).await?;
     }
     if wanted("returning") {
-        returning::run(&mongo).await?;
+        returning::run(&mongo, options.scale).await?;
     }
     Ok(())
 }

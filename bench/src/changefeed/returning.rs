@@ -88,11 +88,12 @@ const CASES: [Case; 6] = [
     },
 ];
 
-/// Prints two rows for each case, without and with what the hub remembers, and whether the goals are met.
+/// Prints two rows for each case, without and with what the hub remembers, and whether the goals are met. `scale` is the
+/// part of the clients, and of the changes, that there are.
 ///
 /// # Errors
 /// When MongoDB or the change feed fails, or a client misses a change.
-pub async fn run(mongo: &ReplicaSet) -> anyhow::Result<()> {
+pub async fn run(mongo: &ReplicaSet, scale: f64) -> anyhow::Result<()> {
     println!("\nclients that come back at the same moment, each to a post of its own");
     println!(
         "goals: all level within {} s, mongod below {} s of CPU, nobody lagged",
@@ -113,7 +114,13 @@ pub async fn run(mongo: &ReplicaSet) -> anyhow::Result<()> {
     );
     let client = Client::with_uri_str(mongo.uri()).await?;
     let mut met = true;
+    let part = |number: usize| ((number as f64 * scale) as usize).max(1);
     for (number, case) in CASES.iter().enumerate() {
+        let case = &Case {
+            clients: part(case.clients),
+            changes: part(case.changes),
+            ..*case
+        };
         for remembers in [false, true] {
             let database = client.database(&format!("bench_returning_{number}_{remembers}"));
             database.drop().await?;

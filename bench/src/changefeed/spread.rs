@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use bson::{Document, doc, oid::ObjectId};
 use changefeed::{OperationTime, ProjectorSettings};
+use mongodb::Database;
 
 use super::{Bench, Options, bare, comment, projection};
 use crate::process::cpu_time;
@@ -62,16 +63,30 @@ async fn write_steadily(
     };
     let pid = mongod(mongo).await?;
     let before = cpu_time(pid)?;
+    let written = write_singly(&bench.database, &posts, STEADY).await?;
+    if let Some(projector) = projector {
+        let end = OperationTime::from(bare::operation_time(&bench).await?);
+        projector.wait_until_passed(end, LIMIT).await?;
+        projector.stop().await;
+    }
+    let took = cpu_time(pid)? - before;
+    bench.database.drop().await?;
+    Ok(took.as_secs_f64() * 1e3 / written as f64)
+}
+
+/// Writes comments one by one at [`RATE`], round the posts, for so long. Returns how many.
+pub async fn write_singly(
+    database: &Database,
+    posts: &[ObjectId],
+    lasts: Duration,
+) -> anyhow::Result<usize> {
     let (began, interval) = (Instant::now(), Duration::from_secs(1) * WRITERS / RATE);
     let writers = (0..WRITERS).map(|writer| {
-        let (comments, posts) = (
-            bench.database.collection::<Document>("comments"),
-            posts.clone(),
-        );
+        let (comments, posts) = (database.collection::<Document>("comments"), posts.to_vec());
         tokio::spawn(async move {
             let mut tick = tokio::time::interval(interval);
             let mut written = 0_usize;
-            while began.elapsed() < STEADY {
+            while began.elapsed() < lasts {
                 tick.tick().await;
                 let post = posts[(written * WRITERS as usize + writer as usize) % posts.len()];
                 comments.insert_one(comment(post)).await?;
@@ -84,14 +99,7 @@ async fn write_steadily(
     for writer in writers.collect::<Vec<_>>() {
         written += writer.await??;
     }
-    if let Some(projector) = projector {
-        let end = OperationTime::from(bare::operation_time(&bench).await?);
-        projector.wait_until_passed(end, LIMIT).await?;
-        projector.stop().await;
-    }
-    let took = cpu_time(pid)? - before;
-    bench.database.drop().await?;
-    Ok(took.as_secs_f64() * 1e3 / written as f64)
+    Ok(written)
 }
 
 /// Measures backlogs over more and more posts.
@@ -174,7 +182,8 @@ async fn backlog(
     Ok(measured)
 }
 
-async fn mongod(mongo: &embedded_mongo::ReplicaSet) -> anyhow::Result<u32> {
+/// The process of the server.
+pub async fn mongod(mongo: &embedded_mongo::ReplicaSet) -> anyhow::Result<u32> {
     let status = mongo.admin_command(0, doc! { "serverStatus": 1 }).await?;
     let pid = status.get_i64("pid").context("serverStatus has no pid")?;
     Ok(u32::try_from(pid)?)

@@ -30,6 +30,8 @@ pub enum Code {
     SearchUnavailable,
     /// The live feed of this instance is stopping: resume after `extensions.cursor`.
     FeedStopped,
+    /// This instance has no live feed: subscribe at another one.
+    LiveFeedOff,
     /// The service cannot keep up. Nothing was started: try again in a moment.
     Overloaded,
     /// Below a mutation's root field, a read failed for overload: the field itself was executed.
@@ -76,6 +78,7 @@ impl Code {
             Self::ProjectionBehind => "PROJECTION_BEHIND",
             Self::SearchUnavailable => "SEARCH_UNAVAILABLE",
             Self::FeedStopped => "FEED_STOPPED",
+            Self::LiveFeedOff => "LIVE_FEED_OFF",
             Self::Overloaded => "OVERLOADED",
             Self::ReadAfterWriteFailed => "READ_AFTER_WRITE_FAILED",
             Self::GraphqlParseFailed => "GRAPHQL_PARSE_FAILED",
@@ -113,7 +116,7 @@ impl Code {
         Self::ALL.into_iter().find(|code| code.as_str() == text)
     }
 
-    const ALL: [Self; 26] = [
+    const ALL: [Self; 27] = [
         Self::BadUserInput,
         Self::NotFound,
         Self::Conflict,
@@ -126,6 +129,7 @@ impl Code {
         Self::ProjectionBehind,
         Self::SearchUnavailable,
         Self::FeedStopped,
+        Self::LiveFeedOff,
         Self::Overloaded,
         Self::ReadAfterWriteFailed,
         Self::GraphqlParseFailed,

@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use graphql_transport::client::{Client, ClientEvent};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
-use rejoinder_client::{Item, Transport};
+use rejoinder_client::{Item, Transport, is_final_code};
 use serde_json::{Value, json};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
@@ -125,6 +125,10 @@ pub fn start_clients(
             });
         let request = client
             .subscribe(FOLLOW)
+            // A token may end while a request is held up on its way; the next try has a new one.
+            .is_final(|failure| {
+                !failure.has_code("UNAUTHENTICATED") && is_final_code(failure.code())
+            })
             .variables(json!({ "postId": post }));
         let follow = follow_client(request, Arc::clone(&log));
         anyhow::Ok(Subscriber {

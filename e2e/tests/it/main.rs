@@ -19,6 +19,7 @@ mod pages;
 mod projection_faults;
 mod projection_lag;
 mod restored;
+mod roles;
 mod rolling_restart;
 mod rust_client;
 mod signed_requests;

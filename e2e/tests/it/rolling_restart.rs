@@ -74,18 +74,9 @@ impl Others {
 }
 
 async fn ready_at(system: &System, service: Service, port: &HeldPort) -> Instance {
-    ready_with(system, service, port, &[]).await
-}
-
-async fn ready_with(
-    system: &System,
-    service: Service,
-    port: &HeldPort,
-    settings: &[(&str, &str)],
-) -> Instance {
     let port = port.address().port().to_string();
-    let own = [("PORT", &*port), DELAY];
-    let mut instance = system.instance(service, &[&own, settings].concat()).await;
+    let settings = [("PORT", &*port), DELAY];
+    let mut instance = system.instance(service, &settings).await;
     instance.is_ready().await;
     instance
 }

@@ -5,13 +5,19 @@ use federation::Checked;
 use super::{Mistake, settings::Settings};
 use crate::{
     config::{Config, Secret, SupergraphConfig, address_key},
-    graph::{Graph, settings::addresses_and_mistakes, subgraph_table},
+    graph::{
+        Graph,
+        settings::{addresses_and_mistakes, subscription_addresses},
+        subgraph_table,
+    },
     subgraphs::Tls,
     supergraph_source::{Known, Reading, Source},
 };
 
 /// What the environment calls the addresses of a subgraph.
 const ADDRESS: &str = "SUBGRAPH_URL_";
+/// The same for those of subscriptions alone.
+const SUBSCRIPTION_ADDRESS: &str = "SUBSCRIPTION_URL_";
 
 /// Reads the supergraph once. Returns a summary if it has no mistake, and all mistakes.
 pub(super) async fn check(config: &Config, settings: &Settings) -> (Option<String>, Vec<Mistake>) {
@@ -87,16 +93,37 @@ fn of_addresses(config: &Config, shown: &str, checked: &Checked) -> Vec<Mistake>
             });
         }
     }
+    let of_subscriptions = subscription_addresses(std::env::vars());
+    for (info, _) in &checked.subgraphs {
+        let key = address_key(&info.name);
+        let Some(value) = of_subscriptions.get(&key) else {
+            continue;
+        };
+        for reason in subgraph_table::mistakes(info, Some(value)) {
+            let reason = subgraph_table::of_subscriptions(&reason);
+            let reason = format!("subgraph {}: {reason}", info.name);
+            mistakes.push(Mistake {
+                place: super::settings::shown(&format!("{SUBSCRIPTION_ADDRESS}{key}={value}")),
+                reason: super::settings::shown(&reason),
+            });
+        }
+    }
     // Without subgraphs, the supergraph is what is wrong.
     let is_known = |key: &str| {
         let mut subgraphs = checked.subgraphs.iter();
         subgraphs.any(|(info, _)| address_key(&info.name) == *key)
     };
-    let mut unknown: Vec<_> = own.iter().filter(|(key, _)| !is_known(key)).collect();
+    let own = own.iter().map(|(key, value)| (ADDRESS, key, value));
+    let others = of_subscriptions.iter();
+    let others = others.map(|(key, value)| (SUBSCRIPTION_ADDRESS, key, value));
+    let mut unknown: Vec<_> = own
+        .chain(others)
+        .filter(|(_, key, _)| !is_known(key))
+        .collect();
     unknown.sort_unstable();
     if !checked.subgraphs.is_empty() {
-        mistakes.extend(unknown.into_iter().map(|(key, value)| Mistake {
-            place: super::settings::shown(&format!("{ADDRESS}{key}={value}")),
+        mistakes.extend(unknown.into_iter().map(|(prefix, key, value)| Mistake {
+            place: super::settings::shown(&format!("{prefix}{key}={value}")),
             reason: "the supergraph has no subgraph of this name".to_owned(),
         }));
     }

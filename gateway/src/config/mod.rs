@@ -44,8 +44,8 @@ const SHOWN_ERROR_CODES: &str = "BAD_USER_INPUT,UNAUTHENTICATED,FORBIDDEN";
 
 /// A general Federation v2 gateway: serves a supergraph as one GraphQL endpoint.
 ///
-/// `SUBGRAPH_URL_<NAME>` replaces a subgraph's address (`SUBGRAPH_URL_POSTS`). Durations are
-/// written as `500ms`, `30s` or `5m`.
+/// `SUBGRAPH_URL_<NAME>` replaces a subgraph's address (`SUBGRAPH_URL_POSTS`); `SUBSCRIPTION_URL_<NAME>` does so for
+/// subscriptions alone. Durations are written as `500ms`, `30s` or `5m`.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(name = "gateway", version, about)]
 pub struct Config {

@@ -21,6 +21,9 @@ pub struct SubgraphSettings {
     /// writes it; several are separated by commas.
     #[arg(skip)]
     pub addresses: HashMap<String, String>,
+    /// The same for subscriptions alone, where these run at other addresses than queries and mutations.
+    #[arg(skip)]
+    pub subscription_addresses: HashMap<String, String>,
     /// Trust the certificate authorities in this PEM file for `https` subgraphs, in addition to the
     /// public ones.
     #[arg(
@@ -144,6 +147,7 @@ impl Default for SubgraphSettings {
     fn default() -> Self {
         Self {
             addresses: HashMap::new(),
+            subscription_addresses: HashMap::new(),
             ca_file: None,
             certificate: None,
             key: None,

@@ -47,6 +47,8 @@ pub struct Graph {
     /// The API schema, the type table, and the planner's model of the subgraphs.
     pub(crate) supergraph: Supergraph,
     pub(crate) subgraphs: Vec<Arc<Subgraph>>,
+    /// Those that have other addresses for subscriptions, by the same numbers.
+    pub(crate) subscriptions: Vec<Option<Arc<Subgraph>>>,
     /// The subscription fields that can resume after a cursor.
     pub(crate) resumable: ResumableFields,
     /// The fields whose values depend on who asks.
@@ -66,6 +68,7 @@ impl Graph {
             .map_err(|invalid| federation::SupergraphError::Invalid(invalid.errors.to_string()))?;
         let supergraph = Supergraph::read(&schema)?;
         let subgraphs = subgraph_table::read(&supergraph, &settings)?;
+        let subscriptions = subgraph_table::read_for_subscriptions(&supergraph, &settings)?;
         Ok(Self {
             costs: Costs::of(&schema),
             resumable: ResumableFields::of(&supergraph, &schema),
@@ -78,6 +81,7 @@ impl Graph {
             ),
             supergraph,
             subgraphs,
+            subscriptions,
             settings,
         })
     }
@@ -104,13 +108,14 @@ impl Graph {
 
     /// The name and the address of a subgraph.
     pub fn subgraph(&self, index: SubgraphIndex) -> SubgraphAddress<'_> {
-        let subgraph = &self.subgraphs[usize::from(index.0)];
-        SubgraphAddress {
-            name: subgraph.name(),
-            url: subgraph.url(),
-            full_url: subgraph.full_url(),
-            signer: subgraph.signer(),
-            subgraph,
+        SubgraphAddress::of(&self.subgraphs[usize::from(index.0)])
+    }
+
+    /// The same, where its subscriptions run.
+    pub fn subscriptions_of(&self, index: SubgraphIndex) -> SubgraphAddress<'_> {
+        match &self.subscriptions[usize::from(index.0)] {
+            Some(subgraph) => SubgraphAddress::of(subgraph),
+            None => self.subgraph(index),
         }
     }
 }
@@ -128,6 +133,18 @@ pub struct SubgraphAddress<'a> {
     pub(crate) signer: &'a Signer,
     /// Knows which of its addresses are up.
     pub(crate) subgraph: &'a Subgraph,
+}
+
+impl<'a> SubgraphAddress<'a> {
+    fn of(subgraph: &'a Subgraph) -> Self {
+        Self {
+            name: subgraph.name(),
+            url: subgraph.url(),
+            full_url: subgraph.full_url(),
+            signer: subgraph.signer(),
+            subgraph,
+        }
+    }
 }
 
 /// The rest follows from these.

@@ -96,6 +96,7 @@ impl Settings {
     pub fn of(config: &Config) -> anyhow::Result<Self> {
         let mut subgraphs = config.subgraphs.clone();
         subgraphs.addresses = addresses(&config.subgraph_urls, std::env::vars())?;
+        subgraphs.subscription_addresses = subscription_addresses(std::env::vars());
         let secrets = subgraphs.secret.secrets().map_err(anyhow::Error::msg);
         subgraphs.secrets = secrets.context("SUBGRAPH_SECRET")?;
         let tls = Tls::for_subgraphs(&subgraphs)?;
@@ -142,14 +143,30 @@ fn addresses(
     }
 }
 
+/// The addresses for subscriptions alone, by [`address_key`].
+pub(crate) fn subscription_addresses(
+    environment: impl Iterator<Item = (String, String)>,
+) -> HashMap<String, String> {
+    let addresses = prefixed(environment, "SUBSCRIPTION_URL_");
+    addresses
+        .filter(|(_, url)| !url.trim().is_empty())
+        .collect()
+}
+
+/// The variables whose names begin so, without that.
+fn prefixed(
+    environment: impl Iterator<Item = (String, String)>,
+    prefix: &'static str,
+) -> impl Iterator<Item = (String, String)> {
+    environment.filter_map(move |(name, url)| Some((name.strip_prefix(prefix)?.to_owned(), url)))
+}
+
 /// The addresses by [`address_key`], and all flags that are malformed.
 pub(crate) fn addresses_and_mistakes(
     flags: &[String],
     environment: impl Iterator<Item = (String, String)>,
 ) -> (HashMap<String, String>, Vec<String>) {
-    let mut addresses: HashMap<String, String> = environment
-        .filter_map(|(name, url)| Some((name.strip_prefix("SUBGRAPH_URL_")?.to_owned(), url)))
-        .collect();
+    let mut addresses: HashMap<String, String> = prefixed(environment, "SUBGRAPH_URL_").collect();
     let mut mistakes = Vec::new();
     for pair in flags {
         match pair.split_once('=') {
@@ -195,6 +212,19 @@ mod tests {
             super::addresses(&config.subgraph_urls, environment.into_iter()).expect("well-formed");
         assert_eq!(addresses["MY_POSTS"], "http://flag/");
         assert_eq!(addresses["USERS"], "http://users/");
+    }
+
+    #[test]
+    fn an_empty_list_for_subscriptions_is_none() {
+        let environment = [
+            ("SUBSCRIPTION_URL_POSTS", "http://live/"),
+            ("SUBSCRIPTION_URL_COMMENTS", " "),
+            ("SUBGRAPH_URL_POSTS", "http://all/"),
+        ];
+        let environment = environment.map(|(name, url)| (name.to_owned(), url.to_owned()));
+        let addresses = subscription_addresses(environment.into_iter());
+        let only = HashMap::from([("POSTS".to_owned(), "http://live/".to_owned())]);
+        assert_eq!(addresses, only);
     }
 
     #[test]

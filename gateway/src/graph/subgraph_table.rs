@@ -67,3 +67,36 @@ pub fn read(
     }
     Ok(subgraphs)
 }
+
+/// The addresses for subscriptions of each subgraph that has others for these.
+pub fn read_for_subscriptions(
+    supergraph: &Supergraph,
+    settings: &Settings,
+) -> Result<Vec<Option<Arc<Subgraph>>>, SupergraphError> {
+    let Settings {
+        subgraphs: settings,
+        tls,
+        subgraph_metrics,
+        ..
+    } = settings;
+    let read = |info: &SubgraphInfo| {
+        let name = &*info.name;
+        let Some(own) = settings.subscription_addresses.get(&address_key(name)) else {
+            return Ok(None);
+        };
+        let urls = listed_addresses(own);
+        let subgraph = Subgraph::new(name, &urls, settings, tls, subgraph_metrics);
+        let subgraph = subgraph.map_err(|reason| SupergraphError::Address {
+            subgraph: name.to_owned(),
+            reason: of_subscriptions(&reason),
+        });
+        subgraph.map(|subgraph| Some(Arc::new(subgraph)))
+    };
+    supergraph.subgraph_infos().iter().map(read).collect()
+}
+
+/// What is wrong with the addresses for subscriptions, by the name of their variable.
+pub fn of_subscriptions(reason: &str) -> String {
+    let reason = reason.replace("SUBGRAPH_URL_", "SUBSCRIPTION_URL_");
+    format!("for subscriptions: {reason}")
+}

@@ -62,7 +62,7 @@ impl FeedOperation {
         let upstream = subscription_of(&self.prepared)?;
         let operation = resume::operation(upstream, &self.variables, cursor);
         let graph = &self.serving.graph;
-        let address = graph.subgraph(upstream.subgraph);
+        let address = graph.subscriptions_of(upstream.subgraph);
         let rules = &graph.settings().header_rules;
         let headers = rules.request(address.name, &self.client.headers);
         Ok((address, operation, headers))
@@ -526,8 +526,8 @@ impl UpstreamFeed {
             (Some(before), Some(now)) => {
                 before.operation == now.operation
                     && before.variables(&old.variables) == now.variables(&variables)
-                    && old.serving.graph.subgraph(before.subgraph)
-                        == serving.graph.subgraph(now.subgraph)
+                    && old.serving.graph.subscriptions_of(before.subgraph)
+                        == serving.graph.subscriptions_of(now.subgraph)
             }
             _ => false,
         };

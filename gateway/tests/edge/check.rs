@@ -164,6 +164,8 @@ fn every_seeded_mistake_is_reported_at_its_place() {
         ("SUBGRAPH_CA_FILE", "missing.pem"),
         ("SUBGRAPH_URL_NEWS", "http://a/,,ftp://b/"),
         ("SUBGRAPH_URL_GONE", "http://me:hunter2@gone/"),
+        ("SUBSCRIPTION_URL_NEWS", "ftp://c/"),
+        ("SUBSCRIPTION_URL_NOBODY", "http://nobody/"),
     ];
     expected.extend(
         [
@@ -208,6 +210,11 @@ fn every_seeded_mistake_is_reported_at_its_place() {
             ("SUBGRAPH_URL_NEWS=http://a/,,ftp://b/: ", "ftp://b/"),
             (
                 "SUBGRAPH_URL_GONE=http://***@gone/: ",
+                "no subgraph of this name",
+            ),
+            ("SUBSCRIPTION_URL_NEWS=ftp://c/: ", "for subscriptions: "),
+            (
+                "SUBSCRIPTION_URL_NOBODY=http://nobody/: ",
                 "no subgraph of this name",
             ),
         ]

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use anyhow::ensure;
 use changefeed::HubSettings;
+use clap::ArgAction;
 use clap::builder::RangedU64ValueParser;
 use service::{duration, duration_from};
 
@@ -18,9 +20,19 @@ pub struct Config {
     /// that there are no changes.
     #[arg(long, env = "READY_LAG_MAX", alias = "ready-lag-seconds-max", default_value = "30s", value_parser = duration)]
     pub ready_lag_max: Duration,
+    /// Follow the changes for live clients. Without it, an instance answers queries and mutations alone, and costs the
+    /// database no change stream; subscriptions fail with `LIVE_FEED_OFF`, so give the gateways the other instances in
+    /// `SUBSCRIPTION_URL_*`.
+    #[arg(long, env = "LIVE_FEED", default_value_t = true, action = ArgAction::Set)]
+    pub live_feed: bool,
+    /// Do what one instance does for all: make indexes, that for searches too, write missing dates, delete the comments of
+    /// deleted posts. Turn it off where several other instances do it.
+    #[arg(long, env = "UPKEEP", default_value_t = true, action = ArgAction::Set)]
+    pub upkeep: bool,
     /// Remember at most this many posts that exist, each for a minute, so that a new comment need not look for its
-    /// post in the database. The default takes about 6 MB.
-    #[arg(long, env = "KNOWN_POSTS_MAX", default_value_t = 100_000, value_parser = at_least_one())]
+    /// post in the database. The default takes about 6 MB. 0 turns it off, and with it the change stream that tells of
+    /// deleted posts.
+    #[arg(long, env = "KNOWN_POSTS_MAX", default_value_t = 100_000)]
     pub known_posts_max: usize,
     /// Hold at most this many bytes of memory for the newest comments of the posts that are read, so that the first page
     /// of a list needs no query. 32 MiB have room for the newest 20 comments of some 3,000 posts. By default each page is
@@ -107,6 +119,19 @@ pub struct FeedSettings {
 }
 
 impl Config {
+    /// Refuses settings that contradict each other.
+    ///
+    /// # Errors
+    /// When one needs what another one turns off.
+    pub fn check(&self) -> anyhow::Result<()> {
+        ensure!(
+            self.live_feed || self.newest_comments_bytes_max == 0,
+            "NEWEST_COMMENTS_BYTES_MAX needs the live feed, which keeps these comments up to date: set LIVE_FEED to true, \
+             or NEWEST_COMMENTS_BYTES_MAX to 0"
+        );
+        Ok(())
+    }
+
     /// The indexes that these settings need besides those of every service.
     pub fn optional_indexes(&self) -> OptionalIndexes {
         let holds_first = self.hold_comments == HoldComments::First;
@@ -190,6 +215,22 @@ mod tests {
             .catch_up_buffer_count_max(12)
             .catch_up_buffer_bytes_max(13);
         assert_eq!(set, expected);
+    }
+
+    #[test]
+    fn pages_in_memory_without_the_live_feed_are_refused() {
+        let check = |flags: &[&str]| {
+            let arguments = ["comments"].iter().chain(flags);
+            Config::parse_from(arguments).check()
+        };
+        let (off, pages) = ("--live-feed=false", "--newest-comments-bytes-max=1");
+        assert!(check(&[off]).is_ok() && check(&[pages]).is_ok());
+        let refused = check(&[off, pages]).expect_err("refused").to_string();
+        assert!(
+            refused.starts_with("NEWEST_COMMENTS_BYTES_MAX"),
+            "{refused}"
+        );
+        assert!(Config::try_parse_from(["comments", "--live-feed=perhaps"]).is_err());
     }
 
     #[test]

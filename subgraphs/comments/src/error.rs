@@ -88,6 +88,9 @@ pub enum Error {
     /// A subscription missed something or ended.
     #[error(transparent)]
     Topic(#[from] TopicError),
+    /// The instance has no live feed.
+    #[error("this instance has no live feed (LIVE_FEED is false): subscribe at one that has")]
+    LiveFeedOff,
     /// The database cannot keep up. The call was not started.
     #[error(transparent)]
     Overloaded(#[from] Overloaded),
@@ -169,6 +172,7 @@ impl CodedError for Error {
                 Code::FeedStopped
             }
             Self::Cursor(_) => Code::BadUserInput,
+            Self::LiveFeedOff => Code::LiveFeedOff,
             Self::Topic(TopicError::Lagged { .. }) => Code::SubscriptionLagged,
             Self::Topic(_) | Self::Database(_) => Code::InternalServerError,
         }

@@ -4,7 +4,11 @@ use std::future::{pending, ready};
 use std::sync::Arc;
 use std::time::Duration;
 
-use changefeed::{Change, ChangeKind, Cursor, FromDocument, Hub, TopicError};
+use bson::Bson;
+use changefeed::{
+    Change, ChangeKind, Cursor, Cursors, Error as FeedError, FromDocument, Hub, Subscription,
+    TopicError,
+};
 use futures_util::{Stream, StreamExt};
 use service::{Health, Lifecycle};
 use subgraph::Delivery;
@@ -18,18 +22,84 @@ use crate::known_posts::KnownPosts;
 use crate::post::PostId;
 use crate::store::Store;
 
+/// Where subscriptions are served, or a cursor for those of other instances alone. Clones share it.
+pub enum Live<T> {
+    /// The process follows the changes.
+    On(Hub<T>),
+    /// It does not (`LIVE_FEED`).
+    Off(Arc<Cursors>),
+}
+
+impl<T> Clone for Live<T> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::On(hub) => Self::On(hub.clone()),
+            Self::Off(cursors) => Self::Off(cursors.clone()),
+        }
+    }
+}
+
+impl<T: FromDocument> Live<T> {
+    /// The hub, if there is one.
+    pub fn hub(&self) -> Option<&Hub<T>> {
+        match self {
+            Self::On(hub) => Some(hub),
+            Self::Off(_) => None,
+        }
+    }
+
+    /// Subscribes to a topic, and ties the delivery to it.
+    ///
+    /// # Errors
+    /// [`Error::LiveFeedOff`] where there is no hub; when the cursor is not one of this topic.
+    pub async fn subscribe(
+        &self,
+        topic: impl Into<Bson>,
+        after: Option<&str>,
+        delivery: &Delivery,
+    ) -> Result<Subscription<T>, Error> {
+        let hub = self.hub().ok_or(Error::LiveFeedOff)?;
+        let changes = hub.subscribe(topic, after).await?;
+        delivery.while_it_answers(hub.answers());
+        delivery.stands_after(changes.start().as_str());
+        Ok(changes)
+    }
+
+    /// The cursor of this moment: a subscription after it receives every change from now on.
+    ///
+    /// # Errors
+    /// When the feed has ended.
+    pub async fn cursor_now(&self, topic: impl Into<Bson>) -> Result<String, Error> {
+        Ok(match self {
+            Self::On(hub) => hub.subscribe(topic, None).await?.start().to_string(),
+            Self::Off(cursors) => cursors.now(topic).to_string(),
+        })
+    }
+
+    /// Creates again what it needs in the database, where it is missing.
+    ///
+    /// # Errors
+    /// When the database cannot be reached, or refuses.
+    pub async fn prepare(&self) -> Result<(), FeedError> {
+        match self {
+            Self::On(hub) => hub.prepare().await,
+            Self::Off(cursors) => cursors.prepare().await,
+        }
+    }
+}
+
 /// The live comments of all posts. Clones share them.
 #[derive(Clone)]
 pub struct Feed {
-    hub: Hub<Comment>,
+    live: Live<Comment>,
     known: KnownPosts,
     store: Store,
 }
 
 impl Feed {
-    /// The feed over a running hub.
-    pub fn new(hub: Hub<Comment>, known: KnownPosts, store: Store) -> Self {
-        Self { hub, known, store }
+    /// The feed over a running hub, or without one.
+    pub fn new(live: Live<Comment>, known: KnownPosts, store: Store) -> Self {
+        Self { live, known, store }
     }
 
     /// Each comment that is added to a post, from now on or after the cursor of `delivery`.
@@ -97,7 +167,7 @@ impl Feed {
     /// # Errors
     /// When the feed has ended.
     pub async fn cursor_now(&self, post: PostId) -> Result<String, Error> {
-        Ok(self.hub.subscribe(post, None).await?.start().to_string())
+        self.live.cursor_now(post).await
     }
 
     async fn subscribe(
@@ -108,9 +178,7 @@ impl Feed {
     ) -> Result<impl Stream<Item = Result<(Cursor, Arc<Change<Comment>>), TopicError>> + use<>, Error>
     {
         self.known.require(post).await?;
-        let changes = self.hub.subscribe(post, after).await?;
-        delivery.while_it_answers(self.hub.answers());
-        delivery.stands_after(changes.start().as_str());
+        let changes = self.live.subscribe(post, after, delivery).await?;
         Ok(changes.then(silent_at_stop))
     }
 }

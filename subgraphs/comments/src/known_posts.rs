@@ -39,7 +39,7 @@ struct Seen {
 }
 
 impl KnownPosts {
-    /// Starts with no known post. At most `posts_max` are known at a time; `shown` shows how many.
+    /// Starts with no known post. At most `posts_max` are known at a time, none with 0; `shown` shows how many.
     pub fn new(store: Store, posts_max: usize, shown: Gauge) -> Self {
         Self {
             store,
@@ -65,7 +65,7 @@ impl KnownPosts {
         Ok(())
     }
 
-    /// Forgets deleted posts for as long as the process lives. `posts` is their collection, with a
+    /// Forgets deleted posts for as long as the process lives, if any are known. `posts` is their collection, with a
     /// client for change streams alone.
     ///
     /// # Errors
@@ -75,6 +75,9 @@ impl KnownPosts {
         posts: &Source,
         lifecycle: &Lifecycle,
     ) -> anyhow::Result<()> {
+        if self.posts_max == 0 {
+            return Ok(());
+        }
         let deletions = KeyStream::start_with_pauses(posts, &[Operation::Delete], LOOK_PAUSE).await;
         let mut deletions = deletions.context("cannot follow the posts")?;
         let (known, drained) = (self.clone(), lifecycle.drained().clone());
@@ -134,7 +137,7 @@ impl KnownPosts {
     /// Remembers what was looked up when so many were forgotten.
     fn learn(&self, post: PostId, now: Instant, forgotten: u64) {
         let mut seen = self.lock();
-        if seen.forgotten != forgotten {
+        if seen.forgotten != forgotten || self.posts_max == 0 {
             return;
         }
         let posts = &mut seen.posts;

@@ -53,9 +53,10 @@ mod unblock_author;
 mod update_comment;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
-use changefeed::{Hub, HubMetrics, HubSettings, Source};
+use changefeed::{Cursors, Hub, HubMetrics, HubSettings, Source};
 use mongodb::Client;
 use service::Lifecycle;
 use service::prometheus_client::metrics::gauge::Gauge;
@@ -70,7 +71,7 @@ pub use comment_change::{
 pub use config::{Config, FeedSettings};
 pub use error::Error;
 pub use fair_use::{FairUse, FairUseSettings};
-pub use feed::Feed;
+pub use feed::{Feed, Live};
 pub use holding::HoldComments;
 pub use known_posts::KnownPosts;
 pub use moderation::ModerationEntry;
@@ -105,6 +106,7 @@ pub async fn run(
     listener: TcpListener,
     lifecycle: Lifecycle,
 ) -> anyhow::Result<()> {
+    config.check()?;
     let optional = config.optional_indexes();
     let subgraph = Subgraph::connect("comments", config.subgraph, lifecycle).await?;
     let Subgraph {
@@ -114,30 +116,43 @@ pub async fn run(
         lifecycle,
         ..
     } = &subgraph;
-    let indexes = store::create_indexes(database.clone(), optional);
-    collections::create_if_possible(indexes).await;
-    replies_index::start(database, lifecycle, metrics);
+    if config.upkeep {
+        let indexes = store::create_indexes(database.clone(), optional);
+        collections::create_if_possible(indexes).await;
+        replies_index::start(database, lifecycle, metrics);
+    }
 
     let streams = subgraph.stream_client().await?;
     let hub_metrics = metrics.with_registry(HubMetrics::register);
     let unreadables = hub_metrics.unreadables().clone();
     let comments = Source::new(streams.clone(), database.clone(), "comments");
     let pages = NewestPages::new(config.newest_comments_bytes_max, metrics);
-    let hub = Hub::start_with(
-        comments.clone(),
-        reference::topic_field("postId"),
-        HubSettings::from(&config.feed),
-        hub_metrics,
-        pages.follower(),
-    )
-    .await
-    .context("cannot follow the comments")?;
-    feed::supervise(&hub, "the feed of comments", lifecycle);
-    feed::register_readiness(&hub, health, config.ready_lag_max);
-    let queue = moderation_queue(&subgraph, &streams, &config.feed).await?;
+    let topic_field = reference::topic_field("postId");
+    let live = if config.live_feed {
+        let settings = HubSettings::from(&config.feed);
+        let follower = pages.follower();
+        let hub = Hub::start_with(
+            comments.clone(),
+            topic_field,
+            settings,
+            hub_metrics,
+            follower,
+        );
+        let hub = hub.await.context("cannot follow the comments")?;
+        feed::supervise(&hub, "the feed of comments", lifecycle);
+        feed::register_readiness(&hub, health, config.ready_lag_max);
+        Live::On(hub)
+    } else {
+        let cursors = Cursors::start(comments.clone(), topic_field).await;
+        Live::Off(Arc::new(cursors.context("cannot read the comments")?))
+    };
+    let feed_settings = config.live_feed.then_some(&config.feed);
+    let queue = moderation_queue(&subgraph, &streams, feed_settings).await?;
 
     // Only now: pre-images are kept from here on, and the projection reads them.
-    undated::start(database.collection("comments"), lifecycle).await;
+    if config.upkeep {
+        undated::start(database.collection("comments"), lifecycle).await;
+    }
     let calls = subgraph.request_calls().await?;
     let store = Store::new(&calls, unreadables.clone());
     let known_posts = metrics.register(
@@ -149,18 +164,26 @@ pub async fn run(
     let posts = Source::new(streams, database.clone(), "posts");
     known.follow_deletions(&posts, lifecycle).await?;
     let own_work = Store::new(&DatabaseCalls::for_own_work(database.clone()), unreadables);
-    deleted_posts::start(own_work, known.clone(), lifecycle);
-    let (names, prepared) = (&store::COLLECTIONS, (hub.clone(), queue.clone()));
+    if config.upkeep {
+        deleted_posts::start(own_work, known.clone(), lifecycle);
+    }
+    let (names, prepared) = (&store::COLLECTIONS, (live.clone(), queue.clone()));
     let enable_pre_images = move || {
-        let (hub, queue) = prepared.clone();
-        async move { hub.prepare().await.and(queue.prepare().await) }
+        let (live, queue) = prepared.clone();
+        async move { live.prepare().await.and(queue.prepare().await) }
     };
-    let indexes = move |database| store::create_indexes(database, optional);
+    let upkeep = config.upkeep;
+    let indexes = move |database| async move {
+        match upkeep {
+            true => store::create_indexes(database, optional).await,
+            false => Ok(()),
+        }
+    };
     collections::keep(&subgraph, names, comments, enable_pre_images, indexes).await;
 
     let schema = schema::build(schema::Parts {
-        newest: NewestComments::new(pages, hub.clone(), store.clone()),
-        feed: Feed::new(hub, known.clone(), store.clone()),
+        newest: NewestComments::new(pages, live.hub().cloned(), store.clone()),
+        feed: Feed::new(live, known.clone(), store.clone()),
         moderation_feed: ModerationFeed::new(queue, store.clone()),
         blocks: Blocks::new(&calls),
         hold_comments: config.hold_comments,
@@ -173,20 +196,25 @@ pub async fn run(
         .await
 }
 
-/// Starts the moderators' live queue.
+/// Starts the moderators' live queue, if the instance has a live feed, with these settings.
 async fn moderation_queue(
     subgraph: &Subgraph,
     streams: &Client,
-    settings: &FeedSettings,
-) -> anyhow::Result<Hub<ModerationEntry>> {
+    settings: Option<&FeedSettings>,
+) -> anyhow::Result<Live<ModerationEntry>> {
     let register = |registry: &mut Registry| {
         HubMetrics::register(registry.sub_registry_with_prefix("moderation"))
     };
     let metrics = subgraph.metrics.with_registry(register);
     let database = subgraph.database.clone();
     let source = Source::new(streams.clone(), database, store::MODERATED_COMMENTS);
+    let Some(settings) = settings else {
+        let cursors = Cursors::start(source, moderation_feed::topic_field()).await;
+        let cursors = cursors.context("cannot read the comments in moderation")?;
+        return Ok(Live::Off(Arc::new(cursors)));
+    };
     let started = moderation_feed::start(source, settings.into(), metrics).await;
     let queue = started.context("cannot follow the comments in moderation")?;
     feed::supervise(&queue, "the feed of moderators", &subgraph.lifecycle);
-    Ok(queue)
+    Ok(Live::On(queue))
 }

@@ -6,7 +6,7 @@ use futures_util::{Stream, StreamExt};
 use subgraph::Delivery;
 
 use crate::comment::CommentId;
-use crate::feed::silent_at_stop;
+use crate::feed::{Live, silent_at_stop};
 use crate::moderation::{ModerationEntry, STATES};
 use crate::moderation_change::{
     ModerationChange, ModerationChanged, ModerationEntered, ModerationLeft,
@@ -19,7 +19,7 @@ const TOPIC: &str = "moderation";
 /// The live queue. Clones share it.
 #[derive(Clone)]
 pub struct ModerationFeed {
-    hub: Hub<ModerationEntry>,
+    live: Live<ModerationEntry>,
     store: Store,
 }
 
@@ -35,19 +35,22 @@ pub async fn start(
     settings: HubSettings,
     metrics: HubMetrics,
 ) -> Result<Hub<ModerationEntry>, changefeed::Error> {
-    // Every document has the field, and each of its values is the one topic.
-    let field = TopicField::new("state").with_forms(
+    let settings = settings.total_bytes_max(BYTES_MAX);
+    Hub::start(source, topic_field(), settings, metrics).await
+}
+
+/// Every document has the field, and each of its values is the one topic.
+pub fn topic_field() -> TopicField {
+    TopicField::new("state").with_forms(
         |_| TOPIC.into(),
         |_| STATES.into_iter().map(Bson::from).collect(),
-    );
-    let settings = settings.total_bytes_max(BYTES_MAX);
-    Hub::start(source, field, settings, metrics).await
+    )
 }
 
 impl ModerationFeed {
-    /// The feed over a running hub.
-    pub fn new(hub: Hub<ModerationEntry>, store: Store) -> Self {
-        Self { hub, store }
+    /// The feed over a running hub, or without one.
+    pub fn new(live: Live<ModerationEntry>, store: Store) -> Self {
+        Self { live, store }
     }
 
     /// Every change of the queue, after the cursor or from now on.
@@ -60,9 +63,10 @@ impl ModerationFeed {
         delivery: Delivery,
     ) -> Result<impl Stream<Item = Result<ModerationChange, Error>> + use<>, Error> {
         let after = delivery.after(after);
-        let changes = self.hub.subscribe(TOPIC, after.as_deref()).await?;
-        delivery.while_it_answers(self.hub.answers());
-        delivery.stands_after(changes.start().as_str());
+        let changes = self
+            .live
+            .subscribe(TOPIC, after.as_deref(), &delivery)
+            .await?;
         let store = self.store.clone();
         Ok(changes.then(silent_at_stop).filter_map(move |change| {
             let (store, delivery) = (store.clone(), delivery.clone());
@@ -87,7 +91,7 @@ impl ModerationFeed {
     /// # Errors
     /// When the feed has ended.
     pub async fn cursor_now(&self) -> Result<String, Error> {
-        Ok(self.hub.subscribe(TOPIC, None).await?.start().to_string())
+        self.live.cursor_now(TOPIC).await
     }
 }
 

@@ -64,13 +64,14 @@ impl NewestPages {
 /// The newest comments of the posts that are read.
 pub struct NewestComments {
     pages: Arc<Pages>,
-    hub: Hub<Comment>,
+    /// None where there is no live feed: then there are no pages.
+    hub: Option<Hub<Comment>>,
     loader: DataLoader<PageLoader>,
 }
 
 impl NewestComments {
     /// Reads the pages that follow this hub; those that are missing come from the store.
-    pub fn new(pages: NewestPages, hub: Hub<Comment>, store: Store) -> Self {
+    pub fn new(pages: NewestPages, hub: Option<Hub<Comment>>, store: Store) -> Self {
         let NewestPages(pages) = pages;
         let loader = PageLoader {
             pages: pages.clone(),
@@ -120,7 +121,10 @@ impl NewestComments {
     ) -> Result<Option<(Vec<Arc<Comment>>, ReadFrom)>, Error> {
         let deadline = Instant::now() + WAIT_MAX;
         for _ in 0..LOAD_WAITS_MAX {
-            if self.hub.behind() > BEHIND_MAX || self.hub.head_age() > HEAD_AGE_MAX {
+            let Some(hub) = &self.hub else {
+                return Ok(None);
+            };
+            if hub.behind() > BEHIND_MAX || hub.head_age() > HEAD_AGE_MAX {
                 return Ok(None);
             }
             match self.pages.look(post, count, seen) {

@@ -82,7 +82,8 @@ async fn join(config: &Config) -> anyhow::Result<Projector> {
     Projector::start(
         comment_projection::source(streams, &database),
         projection,
-        config.projector().for_command(true),
+        // If no instance runs, it leads, whatever those of this environment do.
+        config.projector().leads(true).for_command(true),
         metrics,
     )
     .await

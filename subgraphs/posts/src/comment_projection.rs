@@ -24,6 +24,8 @@ use crate::discussion::LATEST_COMMENTS_MAX;
 
 /// The field of a post in which the state is kept.
 pub const FIELD: &str = "discussion";
+/// What its checkpoints and leases are named by.
+pub const NAME: &str = "comments-of-posts";
 
 const LATEST_MAX: i32 = LATEST_COMMENTS_MAX as i32;
 
@@ -103,7 +105,7 @@ impl Projection for CommentProjection {
     type SourceDocument = StoredComment;
 
     fn name(&self) -> &str {
-        "comments-of-posts"
+        NAME
     }
 
     fn target(&self) -> &str {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use changefeed::ProjectorSettings;
+use clap::ArgAction;
 use clap::builder::RangedU64ValueParser;
 use service::{duration, duration_from};
 
@@ -16,6 +17,19 @@ pub struct Config {
     /// Fail `/health/ready` when the comments shown with posts lag by more than this.
     #[arg(long, env = "READY_LAG_MAX", alias = "ready-lag-seconds-max", default_value = "30s", value_parser = duration)]
     pub ready_lag_max: Duration,
+    /// Follow the changes for live clients. Without it, an instance answers queries and mutations alone, and costs the
+    /// database no change stream; subscriptions fail with `LIVE_FEED_OFF`, so give the gateways the other instances in
+    /// `SUBSCRIPTION_URL_*`.
+    #[arg(long, env = "LIVE_FEED", default_value_t = true, action = ArgAction::Set)]
+    pub live_feed: bool,
+    /// Do what one instance does for all: make indexes, that for searches too, write missing dates, delete the comments of
+    /// deleted posts. Turn it off where several other instances do it.
+    #[arg(long, env = "UPKEEP", default_value_t = true, action = ArgAction::Set)]
+    pub upkeep: bool,
+    /// Take part in the projection: lead it, or partitions of it, when it is this instance's turn. An instance without it
+    /// shows what the others have written, and is not ready while none of them lives.
+    #[arg(long, env = "PROJECTION", default_value_t = true, action = ArgAction::Set)]
+    pub projection: bool,
     /// Let another instance take over the projection when its leader has been silent for this long. Readers who wait
     /// for their write give up after 5 s: with a longer time they fail while there is no leader.
     #[arg(long, env = "PROJECTION_LEASE", alias = "projection-lease-seconds", default_value = "3s", value_parser = duration_from(Duration::from_secs(1)))]
@@ -67,6 +81,7 @@ impl Config {
     pub(crate) fn projector(&self) -> ProjectorSettings {
         ProjectorSettings::default()
             .partitions(self.projection_partitions)
+            .leads(self.projection)
             .ready_lag_max(self.ready_lag_max)
             .lease(self.projection_lease)
             .audit_interval(self.projection_audit_interval)

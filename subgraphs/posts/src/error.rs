@@ -40,6 +40,9 @@ pub enum Error {
     /// The change stream lost its history: every subscriber may have missed posts.
     #[error("posts may have been missed: subscribe again, then read the list again")]
     ResyncRequired,
+    /// The instance has no live feed.
+    #[error("this instance has no live feed (LIVE_FEED is false): subscribe at one that has")]
+    LiveFeedOff,
     /// There is no text index, or it is still being made.
     #[error(
         "posts cannot be searched yet: their index is being made. Try again in some minutes, or read the list of posts"
@@ -87,6 +90,7 @@ impl CodedError for Error {
             Self::ProjectionBehind => Code::ProjectionBehind,
             Self::SubscriptionLagged { .. } => Code::SubscriptionLagged,
             Self::ResyncRequired => Code::ResyncRequired,
+            Self::LiveFeedOff => Code::LiveFeedOff,
             Self::Database(_) => Code::InternalServerError,
         }
     }

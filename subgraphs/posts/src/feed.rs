@@ -24,6 +24,7 @@ const ADDED_MAX: usize = 1024;
 /// The live posts. Clones share them.
 #[derive(Clone)]
 pub struct Feed {
+    is_on: bool,
     added: broadcast::Sender<Added>,
     watched: Arc<Mutex<HashMap<PostId, watch::Sender<()>>>>,
 }
@@ -40,6 +41,7 @@ impl Default for Feed {
     /// A feed without subscribers. [`crate::post_changes`] reports the changes to it.
     fn default() -> Self {
         Self {
+            is_on: true,
             added: broadcast::channel(ADDED_MAX).0,
             watched: Arc::default(),
         }
@@ -47,18 +49,35 @@ impl Default for Feed {
 }
 
 impl Feed {
+    /// A feed that takes no subscriber (`LIVE_FEED`).
+    pub fn off() -> Self {
+        Self {
+            is_on: false,
+            ..Self::default()
+        }
+    }
+
+    /// Whether it takes subscribers.
+    pub fn is_on(&self) -> bool {
+        self.is_on
+    }
+
     /// Whether there is any subscriber, of new posts or of a changed one.
     pub fn is_heard(&self) -> bool {
         self.added.receiver_count() > 0 || !self.lock().is_empty()
     }
 
     /// Each post that is added from now on.
+    ///
+    /// # Errors
+    /// [`Error::LiveFeedOff`] when it takes no subscriber.
     pub fn post_added(
         &self,
         posts: Arc<DataLoader<PostLoader>>,
-    ) -> impl Stream<Item = Result<Post, Error>> + use<> {
+    ) -> Result<impl Stream<Item = Result<Post, Error>> + use<>, Error> {
+        self.require()?;
         let added = self.added.subscribe();
-        stream::unfold(Some(added), move |added| {
+        Ok(stream::unfold(Some(added), move |added| {
             let posts = posts.clone();
             async move {
                 let mut added = added?;
@@ -79,18 +98,26 @@ impl Feed {
                     }
                 }
             }
-        })
+        }))
+    }
+
+    fn require(&self) -> Result<(), Error> {
+        match self.is_on {
+            true => Ok(()),
+            false => Err(Error::LiveFeedOff),
+        }
     }
 
     /// The post each time it changes from now on, as it is then.
     ///
     /// # Errors
-    /// When there is no such post.
+    /// When there is no such post; [`Error::LiveFeedOff`] when it takes no subscriber.
     pub async fn post_updated(
         &self,
         id: PostId,
         posts: Arc<DataLoader<PostLoader>>,
     ) -> Result<impl Stream<Item = Result<Post, Error>> + use<>, Error> {
+        self.require()?;
         // Watched before it is looked up: a deletion in between is noticed.
         let changes = Watch {
             changes: self.watch(id),

@@ -44,7 +44,6 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use changefeed::{ProjectionMetrics, Projector, Source, Unreadables};
-use mongodb::Database;
 use service::Lifecycle;
 use subgraph::{Blocks, Subgraph, collections, undated};
 use tokio::net::TcpListener;
@@ -94,9 +93,11 @@ pub async fn run(
         lifecycle,
         ..
     } = &subgraph;
-    collections::create_if_possible(store::create_indexes(database)).await;
-    undated::start(database.collection("posts"), lifecycle).await;
-    search_index::start(database, lifecycle, metrics);
+    if config.upkeep {
+        collections::create_if_possible(store::create_indexes(database)).await;
+        undated::start(database.collection("posts"), lifecycle).await;
+        search_index::start(database, lifecycle, metrics);
+    }
 
     let streams = subgraph.stream_client().await?;
     let projection_metrics =
@@ -111,19 +112,31 @@ pub async fn run(
     .await
     .context("cannot follow the comments")?;
     feed::supervise(&projector, lifecycle, health);
-    let feed = Feed::default();
-    post_changes::follow(
-        &Source::new(streams, database.clone(), "posts"),
-        projector.clone(),
-        feed.clone(),
-        new_posts::start(database, projector.clone(), lifecycle),
-        lifecycle,
-    )
-    .await?;
+    let feed = match config.live_feed {
+        true => Feed::default(),
+        false => Feed::off(),
+    };
+    if config.live_feed || config.projection {
+        post_changes::follow(
+            &Source::new(streams, database.clone(), "posts"),
+            projector.clone(),
+            feed.clone(),
+            new_posts::start(database, projector.clone(), lifecycle),
+            lifecycle,
+        )
+        .await?;
+    }
     let (names, prepared) = (&store::COLLECTIONS, projector.clone());
     let enable_pre_images = move || {
         let projector = prepared.clone();
         async move { projector.prepare().await }
+    };
+    let upkeep = config.upkeep;
+    let indexes = move |database| async move {
+        match upkeep {
+            true => store::create_indexes(&database).await,
+            false => Ok(()),
+        }
     };
     collections::keep(&subgraph, names, comments, enable_pre_images, indexes).await;
 
@@ -139,8 +152,4 @@ pub async fn run(
     subgraph
         .serve::<Error, _, _, _>(listener, schema, schema::FIELD_COSTS, calls.gate())
         .await
-}
-
-async fn indexes(database: Database) -> mongodb::error::Result<()> {
-    store::create_indexes(&database).await
 }

@@ -33,14 +33,18 @@ pub async fn follow(
     new_posts: NewPosts,
     lifecycle: &Lifecycle,
 ) -> anyhow::Result<()> {
-    let all = [
-        Operation::Insert,
-        Operation::Update,
-        Operation::Replace,
-        Operation::Delete,
-    ];
+    // Without live clients there is only to know which posts come after their comments.
+    let operations: &[Operation] = match feed.is_on() {
+        true => &[
+            Operation::Insert,
+            Operation::Update,
+            Operation::Replace,
+            Operation::Delete,
+        ],
+        false => &[Operation::Insert],
+    };
     let heard = feed.clone();
-    let changes = KeyStream::start_unhurried(posts, &all, move || heard.is_heard()).await;
+    let changes = KeyStream::start_unhurried(posts, operations, move || heard.is_heard()).await;
     let mut changes = changes.context("cannot follow the posts")?;
     let mut follower = Follower {
         serving: projector.serving(),
@@ -222,7 +226,8 @@ mod tests {
         }
 
         fn subscribe(&self) -> impl Stream<Item = Result<Post, crate::Error>> + use<> {
-            self.feed.post_added(self.posts.clone()).boxed()
+            let added = self.feed.post_added(self.posts.clone());
+            added.expect("a feed that is on").boxed()
         }
 
         async fn add_post(&self) -> PostId {

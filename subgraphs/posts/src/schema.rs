@@ -213,10 +213,15 @@ impl Subscriptions {
     /// Each new post, from now on. Two errors end the subscription: SUBSCRIPTION_LAGGED (the client
     /// read too slowly) and RESYNC_REQUIRED (posts may have been missed). After either, subscribe
     /// again, then read the list again.
-    async fn post_added(&self, ctx: &Context<'_>) -> impl Stream<Item = Result<Post, Error>> {
-        let added = ctx.data_unchecked::<Feed>().post_added(posts(ctx).clone());
+    async fn post_added(
+        &self,
+        ctx: &Context<'_>,
+    ) -> Result<impl Stream<Item = Result<Post, Error>>, Error> {
+        let added = ctx
+            .data_unchecked::<Feed>()
+            .post_added(posts(ctx).clone())?;
         Delivery::of(ctx).stands();
-        added
+        Ok(added)
     }
 
     /// The post each time it changes, from now on: its title or content, its `commentCount` or its

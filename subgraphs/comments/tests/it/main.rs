@@ -27,6 +27,7 @@ mod pages;
 mod reactions;
 mod replies;
 mod resumable;
+mod roles;
 mod secondaries;
 mod service;
 mod unconfirmed;

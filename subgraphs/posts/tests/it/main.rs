@@ -14,6 +14,7 @@ mod owners;
 mod pages;
 mod projection;
 mod random_batches;
+mod roles;
 mod search;
 mod service;
 mod vanished;

@@ -306,3 +306,12 @@ async fn a_comment_reaches_a_post_whose_state_another_program_has_replaced() {
         posts.until(DISCUSSION, json!({ "id": id }), is_there).await;
     }
 }
+
+#[test]
+fn the_page_for_operators_names_what_an_older_version_has_to_find_gone() {
+    use posts::comment_projection::{FIELD, NAME};
+
+    let page = include_str!("../../../../docs/operating.md");
+    assert!(page.contains(&format!("_id: /^{NAME}(\\/|$)/")));
+    assert!(page.contains(&format!("$unset: {{ \"{FIELD}.g2x4\"")));
+}

@@ -7,7 +7,7 @@ use bson::oid::ObjectId;
 use clap::Parser;
 use embedded_mongo::TestDatabase;
 use serde_json::json;
-use subgraph::testing::TestSubgraph;
+use subgraph::testing::{TestService, TestSubgraph};
 
 /// A running posts subgraph.
 pub struct Posts {
@@ -25,18 +25,20 @@ impl Posts {
         Self::start_on_with(database, &[]).await
     }
 
+    /// Starts it on a new database, with settings as on the command line.
+    pub async fn start_with(flags: &[&str]) -> Self {
+        Self::start_on_with(embedded_mongo::test_database().await, flags).await
+    }
+
+    /// Starts another instance on the same database.
+    pub async fn another(&self, flags: &[&str]) -> TestService {
+        let config = config(&self.database, flags);
+        TestService::start(|listener, lifecycle| posts::run(config, listener, lifecycle)).await
+    }
+
     /// Starts it on a database that is there, with settings as on the command line.
     pub async fn start_on_with(database: TestDatabase, flags: &[&str]) -> Self {
-        let mut arguments = vec!["posts", "--mongo-uri", database.uri()];
-        arguments.extend(flags);
-        if !flags
-            .iter()
-            .any(|flag| flag.starts_with("--anonymous-writes"))
-        {
-            // Most tests are about something else than who may write.
-            arguments.push("--anonymous-writes=change");
-        }
-        let config = posts::Config::parse_from(arguments);
+        let config = config(&database, flags);
         let run = |listener, lifecycle| posts::run(config, listener, lifecycle);
         Self {
             subgraph: TestSubgraph::start_on(database, run).await,
@@ -80,6 +82,19 @@ impl Posts {
             .expect("an id")
             .to_owned()
     }
+}
+
+fn config(database: &TestDatabase, flags: &[&str]) -> posts::Config {
+    let mut arguments = vec!["posts", "--mongo-uri", database.uri()];
+    arguments.extend(flags);
+    if !flags
+        .iter()
+        .any(|flag| flag.starts_with("--anonymous-writes"))
+    {
+        // Most tests are about something else than who may write.
+        arguments.push("--anonymous-writes=change");
+    }
+    posts::Config::parse_from(arguments)
 }
 
 impl Deref for Posts {
