@@ -17,6 +17,7 @@ mod render;
 mod represent;
 mod request;
 mod response_store;
+mod upload;
 
 use std::sync::Arc;
 
@@ -160,7 +161,11 @@ impl<'a> Execution<'a> {
         // A mutation or an event must not read data from before it, so only queries share requests.
         let may_share = self.graph.settings.subgraphs.deduplicate_in_flight
             && self.prepared.kind() == OperationKind::Query;
-        let caller = (self.client, self.prepared.sizes.answer.last());
+        let caller = (
+            self.client,
+            self.variables,
+            self.prepared.sizes.answer.last(),
+        );
         // Polled all together: they are few, and a set that wakes them one by one would wake this
         // task once more for each.
         let mut in_flight = Vec::new();
@@ -340,7 +345,7 @@ async fn send<'s>(
     graph: &Graph,
     step: &'s FetchStep,
     request: Request,
-    (client, answer_bytes): (&ClientContext, usize),
+    (client, variables, answer_bytes): (&ClientContext, &Variables, usize),
     may_share: bool,
 ) -> (&'s FetchStep, Request, Result<HttpResponse, FetchError>) {
     let subgraph = &graph.subgraphs[usize::from(step.subgraph.0)];
@@ -351,7 +356,13 @@ async fn send<'s>(
         client: client.key,
         answer_bytes,
     };
-    let answer = if may_share && !rules.gives_back_cookies(subgraph.name()) {
+    let form = variables
+        .uploads()
+        .and_then(|uploads| upload::form(&request.body, uploads));
+    let answer = if let Some(upload::Form { lines: own, body }) = form {
+        let lines = [own, lines].concat();
+        Box::pin(subgraph.send(caller, &body, &lines, step.is_mutation, want_headers)).await
+    } else if may_share && !rules.gives_back_cookies(subgraph.name()) {
         let query = SharedQuery {
             body: request.body.clone(),
             relevant_headers: rules.relevant_to(subgraph.name(), &client.headers),
