@@ -22,7 +22,7 @@
 //! | [`identity`] | who asks: clients' tokens |
 //! | [`graph`] | a loaded supergraph: the model of the crate `federation`, subgraphs, costs |
 //! | `supergraph_source` | where the supergraph is read: a file, addresses, registries; the copy on disk |
-//! | [`subgraphs`] | one request to one subgraph, over kept connections |
+//! | [`subgraphs`] | one request to one subgraph, over kept connections: addresses, retries, breaker |
 //! | [`persisted`] | automatic persisted queries, trusted documents |
 //! | [`metrics`] | metrics, and other services' metrics pages at the same address |
 //! | [`headers`] | the headers that pass between clients and subgraphs, trace context |

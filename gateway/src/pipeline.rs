@@ -83,6 +83,7 @@ async fn answer(
 
     let given = request.variables.as_ref();
     let variables = coerce::variables(&serving.graph, prepared.declared(), given)?;
+    let variables = variables.with_uploads(request.uploads.as_ref());
 
     let prepared = prepare::decided(&serving, &wanted, prepared, &variables).await?;
     if let Some(note) = note {
@@ -92,6 +93,10 @@ async fn answer(
     check_transport(prepared.kind(), &client)?;
 
     if prepared.kind() == OperationKind::Subscription {
+        if request.uploads.is_some() {
+            let message = "a subscription cannot have files";
+            return Err(RequestError::new(Code::BadUserInput, message));
+        }
         let delivery = Delivery::of(request.extensions.as_deref(), &client.headers)
             .map_err(|refusal| RequestError::new(refusal.code, refusal.message))?;
         // A WebSocket was admitted with its connection.

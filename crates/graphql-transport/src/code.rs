@@ -14,6 +14,8 @@ pub enum Code {
     BadRequest,
     /// A batch has more requests than `batch_max`.
     BatchTooLarge,
+    /// A form has more files than `uploads_max`.
+    TooManyUploads,
     /// A part of a well-formed request has a value that it may not have.
     BadUserInput,
     /// The request body is larger than `request_bytes_max`.
@@ -64,6 +66,7 @@ impl Code {
         match self {
             Self::BadRequest => "BAD_REQUEST",
             Self::BatchTooLarge => "BATCH_TOO_LARGE",
+            Self::TooManyUploads => "TOO_MANY_UPLOADS",
             Self::BadUserInput => "BAD_USER_INPUT",
             Self::RequestTooLarge => "REQUEST_TOO_LARGE",
             Self::RequestBodyTimeout => "REQUEST_BODY_TIMEOUT",
@@ -91,7 +94,9 @@ impl Code {
     /// GraphQL, so that the media type decides.
     pub fn status(self) -> Option<StatusCode> {
         match self {
-            Self::BadRequest | Self::BatchTooLarge => Some(StatusCode::BAD_REQUEST),
+            Self::BadRequest | Self::BatchTooLarge | Self::TooManyUploads => {
+                Some(StatusCode::BAD_REQUEST)
+            }
             Self::RequestTooLarge => Some(StatusCode::PAYLOAD_TOO_LARGE),
             Self::RequestBodyTimeout => Some(StatusCode::REQUEST_TIMEOUT),
             Self::UnsupportedMediaType | Self::UnsupportedContentEncoding => {

@@ -20,6 +20,7 @@
 //! | `streaming` | what event streams have in common | |
 //! | `direct_sender`, `direct_event` | events for many clients, around the tasks of their connections | |
 //! | [`coding`] | bodies in gzip, br and zstd | [RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#name-content-codings) |
+//! | [`uploads`] | files of clients | [multipart requests](https://github.com/jaydenseric/graphql-multipart-request-spec) |
 //! | `isolation` | deadline, panic isolation and counters around each request | |
 //! | [`counted`] | a stream whose reads are counted, for bounds on what is not whole yet | |
 //! | `in_flight` | bounds on unfinished request bodies and on answers that are not taken | |
@@ -65,6 +66,7 @@ mod streaming;
 pub mod testing;
 mod trusted_proxies;
 pub mod turns;
+pub mod uploads;
 pub mod websocket;
 
 pub use client_key::ClientKey;

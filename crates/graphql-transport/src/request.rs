@@ -11,7 +11,9 @@ use prometheus_client::metrics::counter::Counter;
 use socket_outlet::Outlet;
 use tokio::time::Instant;
 
-use crate::{client_key::ClientKey, direct_sender::DirectSender, http::accept::Streaming};
+use crate::{
+    client_key::ClientKey, direct_sender::DirectSender, http::accept::Streaming, uploads::Uploads,
+};
 
 /// The members of a GraphQL request. `variables` and `extensions` stay as the client's own
 /// JSON text, so that numbers keep every digit; the transport has checked that each is an object
@@ -28,6 +30,8 @@ pub struct GraphqlRequest {
     pub variables: Option<Bytes>,
     /// A JSON object's text.
     pub extensions: Option<Bytes>,
+    /// The files that came with it.
+    pub uploads: Option<Arc<Uploads>>,
 }
 
 impl GraphqlRequest {

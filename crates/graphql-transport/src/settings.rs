@@ -58,6 +58,14 @@ pub struct HttpSettings {
     /// answers none.
     #[cfg_attr(feature = "clap", arg(long, env = "BATCH_MAX", default_value_t = Self::default().batch_max, value_parser = batch_max))]
     pub batch_max: usize,
+    /// Accept files by POST (`multipart/form-data`, the GraphQL multipart request specification), at most this many with a
+    /// request. `0` accepts none.
+    #[cfg_attr(feature = "clap", arg(long, env = "UPLOADS_MAX", default_value_t = Self::default().uploads_max, value_parser = uploads_max))]
+    pub uploads_max: usize,
+    /// Limit the bytes of a request with files. They are in memory until the operation has ended, and count twice in
+    /// REQUEST_BODIES_BYTES_MAX.
+    #[cfg_attr(feature = "clap", arg(long, env = "UPLOAD_BYTES_MAX", default_value_t = Self::default().upload_bytes_max))]
+    pub upload_bytes_max: usize,
     /// Refuse a request whose body has not arrived completely after this time.
     #[cfg_attr(feature = "clap", arg(long, env = "REQUEST_BODY_TIMEOUT", default_value = "30s", value_parser = duration))]
     pub request_body_timeout: Duration,
@@ -106,6 +114,10 @@ pub struct HttpSettings {
 /// Smaller responses fit into one packet, compressed or not.
 pub(crate) const COMPRESSION_BYTES_LEAST: usize = 1024;
 
+/// Files beside a request; more would be a job for another protocol.
+#[cfg(feature = "clap")]
+const UPLOADS_MOST: usize = 100;
+
 /// The requests of a batch run at the same time: no more may be set.
 #[cfg(feature = "clap")]
 const BATCH_MOST: usize = 1_000;
@@ -115,6 +127,8 @@ impl Default for HttpSettings {
         Self {
             request_bytes_max: 2 * 1024 * 1024,
             batch_max: 0,
+            uploads_max: 0,
+            upload_bytes_max: 4 * 1024 * 1024,
             request_body_timeout: Duration::from_secs(30),
             request_bodies_bytes_max: 64 * 1024 * 1024,
             request_bodies_bytes_per_client_max: 16 * 1024 * 1024,
@@ -206,6 +220,14 @@ pub fn trimmed(text: &str) -> Result<String, std::convert::Infallible> {
 }
 
 #[cfg(feature = "clap")]
+fn uploads_max(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count @ ..=UPLOADS_MOST) => Ok(count),
+        _ => Err(format!("a number of at most {UPLOADS_MOST} is needed")),
+    }
+}
+
+#[cfg(feature = "clap")]
 fn batch_max(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(count @ ..=BATCH_MOST) => Ok(count),
@@ -288,6 +310,8 @@ mod tests {
     fn batches_have_a_bound() {
         let flags = |value: &str| Flags::try_parse_from(["service", "--batch-max", value]);
         assert!(flags("0").is_ok() && flags("1000").is_ok());
+        let files = |value: &str| Flags::try_parse_from(["service", "--uploads-max", value]);
+        assert!(files("100").is_ok() && files("101").is_err() && files("all").is_err());
         assert!(flags("1001").is_err() && flags("-1").is_err() && flags("all").is_err());
     }
 

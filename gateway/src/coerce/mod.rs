@@ -7,10 +7,11 @@
 mod limits;
 mod values;
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use apollo_compiler::{Node, ast::VariableDefinition};
 use bytes::Bytes;
+use graphql_transport::uploads::Uploads;
 
 use crate::{
     error::{Code, RequestError},
@@ -44,6 +45,7 @@ pub fn variables(
         json: json.cloned().unwrap_or_default(),
         values: vec![None; definitions.len()],
         booleans: Vec::with_capacity(definitions.len()),
+        uploads: None,
     };
     if !variables.json.is_empty() {
         limits::check(&variables.json, &graph.settings.limits)?;
@@ -85,9 +87,23 @@ pub struct Variables {
     values: Vec<Option<Range<usize>>>,
     /// The values of Boolean variables, defaults included, for `@skip` and `@include`.
     booleans: Vec<Option<bool>>,
+    /// The files that values stand for.
+    uploads: Option<Arc<Uploads>>,
 }
 
 impl Variables {
+    /// The same with the files that came with them.
+    #[must_use]
+    pub fn with_uploads(mut self, uploads: Option<&Arc<Uploads>>) -> Self {
+        self.uploads = uploads.cloned();
+        self
+    }
+
+    /// The files that values stand for.
+    pub fn uploads(&self) -> Option<&Uploads> {
+        self.uploads.as_deref()
+    }
+
     /// The JSON text of a variable's value, by its index in the declarations.
     pub fn get(&self, index: usize) -> Option<&[u8]> {
         let range = self.values.get(index)?.clone()?;

@@ -17,6 +17,7 @@ mod render;
 mod represent;
 mod request;
 mod response_store;
+mod upload;
 
 use std::sync::Arc;
 
@@ -180,7 +181,12 @@ impl<'a> Execution<'a> {
         // A mutation or an event must not read data from before it, so only queries share requests.
         let may_share = self.graph.settings.subgraphs.deduplicate_in_flight
             && self.prepared.kind() == OperationKind::Query;
-        let caller = (self.client, self.prepared.sizes.answer.last(), self.note);
+        let asking = Asking {
+            client: self.client,
+            variables: self.variables,
+            answer_bytes: self.prepared.sizes.answer.last(),
+            note: self.note,
+        };
         // Polled all together: they are few, and a set that wakes them one by one would wake this
         // task once more for each.
         let mut in_flight = Vec::new();
@@ -200,10 +206,10 @@ impl<'a> Execution<'a> {
                 }
                 for request in further {
                     self.further.push(index);
-                    let call = send(self.graph, step, request, caller, may_share);
+                    let call = send(self.graph, step, request, asking, may_share);
                     in_flight.push(Box::pin(call));
                 }
-                let call = send(self.graph, step, request, caller, may_share);
+                let call = send(self.graph, step, request, asking, may_share);
                 if ready.is_empty() && in_flight.is_empty() {
                     let (step, request, answer) = call.await;
                     self.answered(step, &request, answer);
@@ -219,7 +225,7 @@ impl<'a> Execution<'a> {
             in_flight = others;
             self.answered(step, &request, answer);
             if let Some(next) = self.next_request(request.step, step) {
-                let call = send(self.graph, step, next, caller, may_share);
+                let call = send(self.graph, step, next, asking, may_share);
                 in_flight.push(Box::pin(call));
                 continue;
             }
@@ -359,13 +365,30 @@ fn done(step: &FetchStep, waits: &mut [usize], ready: &mut Vec<usize>) {
     }
 }
 
+/// What all requests of an operation to subgraphs have in common.
+#[derive(Clone, Copy)]
+struct Asking<'a> {
+    client: &'a ClientContext,
+    variables: &'a Variables,
+    /// The bytes that the last answers to these requests had.
+    answer_bytes: usize,
+    /// What is noted of the operation for operators, if anything is.
+    note: Option<&'a OperationNote>,
+}
+
 async fn send<'s>(
     graph: &Graph,
     step: &'s FetchStep,
     request: Request,
-    (client, answer_bytes, note): (&ClientContext, usize, Option<&OperationNote>),
+    asking: Asking<'_>,
     may_share: bool,
 ) -> (&'s FetchStep, Request, Result<HttpResponse, FetchError>) {
+    let Asking {
+        client,
+        variables,
+        answer_bytes,
+        note,
+    } = asking;
     let subgraph = &graph.subgraphs[usize::from(step.subgraph.0)];
     let rules = &graph.settings.header_rules;
     let mut lines = rules.request_lines(subgraph.name(), &client.headers);
@@ -378,7 +401,13 @@ async fn send<'s>(
     if let Some(context) = fetch.as_ref().and_then(|(_, fetch)| fetch.context()) {
         trace_context::set_parent(&mut lines, &context);
     }
-    let answer = if may_share && !rules.gives_back_cookies(subgraph.name()) {
+    let form = variables
+        .uploads()
+        .and_then(|uploads| upload::form(&request.body, uploads));
+    let answer = if let Some(upload::Form { lines: own, body }) = form {
+        let lines = [own, lines].concat();
+        Box::pin(subgraph.send(caller, &body, &lines, step.is_mutation, want_headers)).await
+    } else if may_share && !rules.gives_back_cookies(subgraph.name()) {
         let query = SharedQuery {
             body: request.body.clone(),
             relevant_headers: rules.relevant_to(subgraph.name(), &client.headers),

@@ -421,7 +421,7 @@ mod tests {
         let refused = |change: fn(&mut HeaderConfig)| {
             let mut config = HeaderConfig::default();
             change(&mut config);
-            let error = HeaderRules::new(&config).err().expect("refused");
+            let error = HeaderRules::new(&config).expect_err("refused");
             let error = format!("{error:#}");
             assert!(!error.contains("s3cret"), "{error}");
             error

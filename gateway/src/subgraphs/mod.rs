@@ -55,6 +55,8 @@ pub use tls::Tls;
 
 /// The start of a header line with credentials.
 const AUTHORIZATION: &[u8] = b"authorization: ";
+/// The start of the first line, where the body is not JSON.
+pub(crate) const CONTENT_TYPE: &[u8] = b"content-type: ";
 
 /// A subgraph and the connections to it.
 pub struct Subgraph {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use graphql_transport::signature::{SignatureHeaders, Signer};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
-use super::{AUTHORIZATION, endpoint::Endpoint};
+use super::{AUTHORIZATION, CONTENT_TYPE, endpoint::Endpoint};
 
 /// An address as the settings or the supergraph have it.
 pub(crate) struct Origin {
@@ -18,7 +18,7 @@ pub(crate) struct Origin {
 impl Origin {
     pub(super) fn new(endpoint: Endpoint, accept_encoding: &str, signer: &Signer) -> Self {
         let mut head = format!(
-            "POST {} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
+            "POST {} HTTP/1.1\r\nhost: {}\r\n\
              accept: application/graphql-response+json, application/json\r\n\
              accept-encoding: {accept_encoding}\r\n",
             endpoint.path(),
@@ -73,8 +73,13 @@ impl Origin {
                 others.collect::<Vec<_>>().concat().into()
             }
         };
+        let json: &[u8] = match lines.starts_with(CONTENT_TYPE) {
+            true => b"",
+            false => b"content-type: application/json\r\n",
+        };
         [
             &self.head[..],
+            json,
             &lines,
             b"content-length: ",
             length.format(body_bytes).as_bytes(),

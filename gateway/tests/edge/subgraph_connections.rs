@@ -14,7 +14,10 @@ const MUTATION: &str = "mutation { publish(text: \"once\") { id } }";
 
 async fn behind(script: &'static [Act]) -> (TestGateway, Scripted) {
     let news = Scripted::start(script).await;
-    (TestGateway::with(&[&news.instead_of("news")]).await, news)
+    // Retries would hide what a connection does.
+    let alone = "--subgraph-retries-max=0";
+    let gateway = TestGateway::with(&[&news.instead_of("news"), alone]).await;
+    (gateway, news)
 }
 
 fn hello() -> Value {

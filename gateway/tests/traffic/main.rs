@@ -9,3 +9,4 @@ mod rules;
 #[expect(dead_code, reason = "the other tests of the gateway use the rest")]
 mod support;
 mod tls;
+mod uploads;

@@ -176,6 +176,56 @@ async fn events_travel_over_tls() {
 }
 
 #[tokio::test]
+async fn websockets_travel_over_tls() {
+    let made = made();
+    let served = Served::start(&made, &[]).await;
+    let connected = served.connect(&made, &[b"http/1.1"]).await;
+    let mut stream = connected.expect("trusted");
+    let upgrade = "GET /graphql HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                   sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\
+                   sec-websocket-protocol: graphql-transport-ws\r\n\r\n";
+    stream.write_all(upgrade.as_bytes()).await.expect("sent");
+    let head = read_until(&mut stream, "\r\n\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    let subscribe =
+        r#"{"id":"1","type":"subscribe","payload":{"query":"subscription{messages{text}}"}}"#;
+    for (message, answer) in [
+        (r#"{"type":"connection_init"}"#, "connection_ack"),
+        (r#"{"type":"ping"}"#, "pong"),
+        (subscribe, ""),
+    ] {
+        // A masked text frame, whose mask changes nothing.
+        let length = u8::try_from(message.len()).expect("short");
+        let frame = [&[0x81, 0x80 | length, 0, 0, 0, 0], message.as_bytes()].concat();
+        stream.write_all(&frame).await.expect("sent");
+        if !answer.is_empty() {
+            read_until(&mut stream, answer).await;
+        }
+    }
+    served.gateway.news.log.until_open(1).await;
+    for text in ["first", "second"] {
+        served.gateway.news.log.publish(text);
+        read_until(&mut stream, text).await;
+    }
+}
+
+#[tokio::test]
+async fn open_connections_end_with_the_gateway() {
+    let made = made();
+    let mut served = Served::start(&made, &["--shutdown-grace=60s"]).await;
+    let mut idle = served.connect(&made, &[]).await.expect("trusted");
+    query(&mut idle).await;
+    let silent = TcpStream::connect(served.gateway.address).await;
+    served.gateway.end().await.expect("a clean end");
+    let mut rest = Vec::new();
+    let ended = timeout(PATIENCE, idle.read_to_end(&mut rest)).await;
+    ended
+        .expect("it ends in time")
+        .expect("with the end of TLS");
+    drop(silent);
+}
+
+#[tokio::test]
 async fn a_changed_certificate_is_served_to_new_connections() {
     let (old, new) = (made(), made());
     let served = Served::start(&old, &[]).await;

@@ -20,6 +20,7 @@ use crate::{
     request::GraphqlRequest,
     settings::HttpSettings,
     signature::Verifier,
+    uploads,
 };
 
 /// How much of a body that is refused is still taken in and thrown away: a client that writes its
@@ -44,21 +45,35 @@ pub(super) async fn read(
     body: Body,
     settings: &HttpSettings,
     verifier: &Verifier,
-    share: Share,
+    mut share: Share,
 ) -> Result<Posted, Refusal> {
     let limit = settings.request_body_timeout;
-    let reading = read_body(parts, body, settings, verifier, share);
-    let body = in_time(limit, reading).await?;
-    match settings.batch_max {
-        1.. if batch::is_one(&body) => batch::read(&body, settings.batch_max).map(Posted::Batch),
-        _ => request_json::read(&body).map(Posted::One),
+    let reading = read_body(parts, body, settings, verifier, &mut share);
+    let (body, kind) = in_time(limit, reading).await?;
+    match (kind, settings.batch_max) {
+        (Kind::Form(boundary), _) => {
+            let request = Box::pin(uploads::read(body, boundary, settings, share)).await;
+            request.map(Posted::One)
+        }
+        (Kind::Json, 1..) if batch::is_one(&body) => {
+            batch::read(&body, settings.batch_max).map(Posted::Batch)
+        }
+        (Kind::Json, _) => request_json::read(&body).map(Posted::One),
     }
 }
 
-async fn in_time(
+/// What a body is.
+#[derive(Debug, PartialEq, Eq)]
+enum Kind {
+    Json,
+    /// A form with files, and its boundary.
+    Form(String),
+}
+
+async fn in_time<T>(
     limit: Duration,
-    reading: impl Future<Output = Result<Bytes, Refusal>>,
-) -> Result<Bytes, Refusal> {
+    reading: impl Future<Output = Result<T, Refusal>>,
+) -> Result<T, Refusal> {
     let mut reading = pin!(reading);
     // Most bodies come with their head, and need no clock.
     match poll_immediate(&mut reading).await {
@@ -74,12 +89,11 @@ async fn read_body(
     mut body: Body,
     settings: &HttpSettings,
     verifier: &Verifier,
-    mut share: Share,
-) -> Result<Bytes, Refusal> {
-    let bytes_max = settings.request_bytes_max;
+    share: &mut Share,
+) -> Result<(Bytes, Kind), Refusal> {
     let signed = verifier.verify_head(&parts.method, &parts.uri, &parts.headers);
     let checked = signed.and_then(|head| Ok((head, check_head(&parts.headers, settings)?)));
-    let (head, coding) = match checked {
+    let (head, (kind, coding)) = match checked {
         Ok(checked) => checked,
         Err(refusal) => {
             // Who waits for a word before sending gets the refusal as that word.
@@ -89,7 +103,8 @@ async fn read_body(
             return Err(refusal);
         }
     };
-    let collected = collect(&mut body, bytes_max, &mut share).await;
+    let bytes_max = kind.bytes_max(settings);
+    let collected = collect(&mut body, bytes_max, share).await;
     if matches!(&collected, Err(refusal) if refusal.code == Code::RequestTooLarge) {
         drain(body).await;
     }
@@ -97,8 +112,20 @@ async fn read_body(
     // Its digest is that of what was sent.
     head.verify_body(&body)?;
     match coding {
-        None => Ok(body),
-        Some(coding) => Box::pin(decoded(coding, &body, bytes_max, &mut share)).await,
+        None => Ok((body, kind)),
+        Some(coding) => {
+            let decoded = Box::pin(decoded(coding, &body, bytes_max, share)).await;
+            decoded.map(|body| (body, kind))
+        }
+    }
+}
+
+impl Kind {
+    fn bytes_max(&self, settings: &HttpSettings) -> usize {
+        match self {
+            Self::Json => settings.request_bytes_max,
+            Self::Form(_) => settings.upload_bytes_max,
+        }
     }
 }
 
@@ -200,20 +227,29 @@ impl Pieces {
     }
 }
 
-/// What can be refused before the body is there. Returns the coding of the body.
-fn check_head(headers: &HeaderMap, settings: &HttpSettings) -> Result<Option<Coding>, Refusal> {
+/// What can be refused before the body is there. Returns what the body is, and its coding.
+fn check_head(
+    headers: &HeaderMap,
+    settings: &HttpSettings,
+) -> Result<(Kind, Option<Coding>), Refusal> {
     csrf::check(headers, settings)?;
-    check_content_type(headers)?;
+    let boundary = match settings.uploads_max {
+        0 => None,
+        _ => form(headers),
+    };
+    let kind = match boundary {
+        Some(boundary) => Kind::Form(boundary),
+        None => check_content_type(headers).map(|()| Kind::Json)?,
+    };
+    let bytes_max = kind.bytes_max(settings);
     let coding = coding_of(headers)?;
     let announced: Option<usize> = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok())
         .and_then(|length| length.parse().ok());
     match announced {
-        Some(length) if length > settings.request_bytes_max => {
-            Err(too_large(settings.request_bytes_max))
-        }
-        _ => Ok(coding),
+        Some(length) if length > bytes_max => Err(too_large(bytes_max)),
+        _ => Ok((kind, coding)),
     }
 }
 
@@ -258,6 +294,12 @@ fn coding_of(headers: &HeaderMap) -> Result<Option<Coding>, Refusal> {
             format!("the body may have one content encoding of {}", coding::READ),
         )
     })
+}
+
+/// The boundary of a form.
+fn form(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    multer::parse_boundary(value).ok()
 }
 
 /// `application/json`, in UTF-8.

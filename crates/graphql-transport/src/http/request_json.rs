@@ -72,6 +72,7 @@ pub(super) fn read_part(text: &str, body: &Bytes) -> Result<GraphqlRequest, Refu
         operation_name: string("operationName", members.operation_name)?,
         variables: object("variables", members.variables, body)?,
         extensions: object("extensions", members.extensions, body)?,
+        uploads: None,
     };
     if !request.names_a_document() {
         return Err(refused("the request has no `query`"));
