@@ -58,7 +58,8 @@ pub use lifecycle::Lifecycle;
 pub use metrics::Metrics;
 pub use prometheus_client;
 pub use server::{
-    MakeResponder, Responder, ServeLimits, bind, operations_routes, serve, serve_within,
+    MakeResponder, Responder, ServeLimits, bind, operations_routes, serve, serve_traced,
+    serve_within,
 };
 pub use settings::{LogFormat, Settings};
 pub use settings_check::{GivenSetting, SettingMistake, parse_reporting};

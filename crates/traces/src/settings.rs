@@ -3,6 +3,7 @@
 //! Source: <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/> and
 //! <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>. An empty value is as none.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -206,8 +207,16 @@ impl FromStr for Endpoint {
 }
 
 /// Pairs as in W3C's baggage: `name=value,name2=value2`, with percent-encoded values.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Pairs(Vec<(String, String)>);
+
+/// Without the values, which may be secrets.
+impl fmt::Debug for Pairs {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.0.iter().map(|(name, _)| name);
+        formatter.debug_list().entries(names).finish()
+    }
+}
 
 impl FromStr for Pairs {
     type Err = String;

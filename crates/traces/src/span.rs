@@ -254,6 +254,15 @@ impl Span {
         }
     }
 
+    /// Begins it as of a moment that has passed.
+    #[must_use]
+    pub fn begun_at(mut self, began: Instant) -> Self {
+        if let Some(recording) = &mut self.0 {
+            recording.began = began;
+        }
+        self
+    }
+
     /// Ends it as of a moment that has passed.
     pub fn end_at(mut self, ended: Instant) {
         if let Some(recording) = &mut self.0 {

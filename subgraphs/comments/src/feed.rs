@@ -8,6 +8,7 @@ use changefeed::{Change, ChangeKind, Cursor, FromDocument, Hub, TopicError};
 use futures_util::{Stream, StreamExt};
 use service::{Health, Lifecycle};
 use subgraph::Delivery;
+use traces::{Kind, Tracer};
 
 use crate::Error;
 use crate::comment::{Comment, CommentId};
@@ -24,12 +25,24 @@ pub struct Feed {
     hub: Hub<Comment>,
     known: KnownPosts,
     store: Store,
+    tracer: Tracer,
 }
 
 impl Feed {
     /// The feed over a running hub.
     pub fn new(hub: Hub<Comment>, known: KnownPosts, store: Store) -> Self {
-        Self { hub, known, store }
+        Self {
+            hub,
+            known,
+            store,
+            tracer: Tracer::off(),
+        }
+    }
+
+    /// The feed with a span for each delivery of a change that was made in a recorded trace.
+    #[must_use]
+    pub fn traced(self, tracer: Tracer) -> Self {
+        Self { tracer, ..self }
     }
 
     /// Each comment that is added to a post, from now on or after the cursor of `delivery`.
@@ -43,10 +56,12 @@ impl Feed {
     ) -> Result<impl Stream<Item = Result<Comment, Error>> + use<>, Error> {
         let after = delivery.after(None);
         let changes = self.subscribe(post, after.as_deref(), &delivery).await?;
+        let tracer = self.tracer.clone();
         Ok(changes.filter_map(move |change| {
             ready(match change {
                 Ok((cursor, change)) => match seen_from(post, &cursor, &change, None) {
                     Some(CommentChange::Added(added)) => {
+                        delivered(&tracer, &change, "deliver commentAdded");
                         delivery.next_has(&added.cursor);
                         Some(Ok(added.comment))
                     }
@@ -70,9 +85,9 @@ impl Feed {
     ) -> Result<impl Stream<Item = Result<CommentChange, Error>> + use<>, Error> {
         let after = delivery.after(after);
         let changes = self.subscribe(post, after.as_deref(), &delivery).await?;
-        let store = self.store.clone();
+        let (store, tracer) = (self.store.clone(), self.tracer.clone());
         Ok(changes.filter_map(move |change| {
-            let (store, delivery) = (store.clone(), delivery.clone());
+            let (store, delivery, tracer) = (store.clone(), delivery.clone(), tracer.clone());
             async move {
                 let (cursor, change) = match change {
                     Ok(change) => change,
@@ -85,6 +100,7 @@ impl Feed {
                 let seen = seen_from(post, &cursor, &change, present.as_ref())?;
                 let is_left_out = !reactions && matches!(seen, CommentChange::ReactionsChanged(_));
                 (!is_left_out).then(|| {
+                    delivered(&tracer, &change, "deliver commentChanges");
                     delivery.next_has(cursor.as_str());
                     Ok(seen)
                 })
@@ -122,6 +138,24 @@ pub(crate) async fn silent_at_stop<T>(item: Result<T, TopicError>) -> Result<T, 
         Err(TopicError::Stopped { .. }) => pending().await,
         item => item,
     }
+}
+
+/// Tells of the delivery of a change to one subscriber, in the trace of the mutation that made it.
+fn delivered(tracer: &Tracer, change: &Change<Comment>, name: &'static str) {
+    if !tracer.is_on() {
+        return;
+    }
+    let before = change.before().map(|before| before.trace);
+    let Some(comment) = change.after() else {
+        return;
+    };
+    let Some(context) = comment.trace.since(before) else {
+        return;
+    };
+    let mut span = tracer.root(Some(context), name, Kind::Consumer);
+    span.link(&context);
+    span.set("rejoinder.comment.id", &comment.id.to_string());
+    span.set("rejoinder.post.id", &comment.post_id.to_string());
 }
 
 /// The present comment, for a change that does not contain it.

@@ -155,7 +155,7 @@ pub async fn run(
 
     let schema = schema::build(schema::Parts {
         newest: NewestComments::new(pages, hub.clone(), store.clone()),
-        feed: Feed::new(hub, known.clone(), store.clone()),
+        feed: Feed::new(hub, known.clone(), store.clone()).traced(subgraph.tracer.clone()),
         moderation_feed: ModerationFeed::new(queue, store.clone()),
         blocks: Blocks::new(&calls),
         hold_comments: config.hold_comments,

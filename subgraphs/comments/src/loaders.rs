@@ -21,7 +21,7 @@ pub struct CommentLoader(Store);
 impl CommentLoader {
     /// A data loader over the store.
     pub fn new(store: Store) -> DataLoader<Self> {
-        DataLoader::new(Self(store), tokio::spawn).delay(BATCH_WINDOW)
+        DataLoader::new(Self(store), subgraph::spawn_in_trace).delay(BATCH_WINDOW)
     }
 }
 
@@ -51,7 +51,7 @@ pub struct CommentPageLoader(Store);
 impl CommentPageLoader {
     /// A data loader over the store.
     pub fn new(store: Store) -> DataLoader<Self> {
-        DataLoader::new(Self(store), tokio::spawn).delay(BATCH_WINDOW)
+        DataLoader::new(Self(store), subgraph::spawn_in_trace).delay(BATCH_WINDOW)
     }
 }
 
@@ -88,7 +88,7 @@ pub struct ReplyCountLoader(Store);
 impl ReplyCountLoader {
     /// A data loader over the store.
     pub fn new(store: Store) -> DataLoader<Self> {
-        DataLoader::new(Self(store), tokio::spawn).delay(BATCH_WINDOW)
+        DataLoader::new(Self(store), subgraph::spawn_in_trace).delay(BATCH_WINDOW)
     }
 }
 
@@ -107,7 +107,7 @@ pub struct ReactionLoader(Store);
 impl ReactionLoader {
     /// A data loader over the store.
     pub fn new(store: Store) -> DataLoader<Self> {
-        DataLoader::new(Self(store), tokio::spawn).delay(BATCH_WINDOW)
+        DataLoader::new(Self(store), subgraph::spawn_in_trace).delay(BATCH_WINDOW)
     }
 }
 
@@ -129,7 +129,7 @@ pub struct BlockLoader(Blocks);
 impl BlockLoader {
     /// A data loader over the look-ups.
     pub fn new(blocks: Blocks) -> DataLoader<Self> {
-        DataLoader::new(Self(blocks), tokio::spawn).delay(BATCH_WINDOW)
+        DataLoader::new(Self(blocks), subgraph::spawn_in_trace).delay(BATCH_WINDOW)
     }
 }
 

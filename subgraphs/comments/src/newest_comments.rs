@@ -79,7 +79,7 @@ impl NewestComments {
         Self {
             pages,
             hub,
-            loader: DataLoader::new(loader, tokio::spawn).delay(BATCH_WINDOW),
+            loader: DataLoader::new(loader, subgraph::spawn_in_trace).delay(BATCH_WINDOW),
         }
     }
 

@@ -10,7 +10,7 @@ use subgraph::database_error::WRITE_TIME_MAX;
 use subgraph::transaction::Attempt;
 use subgraph::unchanged::{next_version, unchanged_since};
 use subgraph::viewer::exact;
-use subgraph::{DateTime, Moderator, Viewer, Written, readable};
+use subgraph::{DateTime, Moderator, Viewer, Written, WrittenIn, readable, written_in};
 
 use super::moderated::{Located, StoredEntry};
 use super::moderation_acts::line_about;
@@ -165,11 +165,15 @@ impl Collections {
 impl Edit {
     /// The update of the fields below a path, of what was last changed at `seen`.
     fn set(&self, path: &str, seen: Option<DateTime>) -> Document {
-        doc! { "$set": {
+        let mut set = doc! {
             format!("{path}text"): &self.text,
             format!("{path}edited"): true,
             format!("{path}updatedAt"): next_version(self.now, seen),
-        } }
+        };
+        if let Some(trace) = WrittenIn::now().text() {
+            set.insert(format!("{path}{}", written_in::FIELD), trace);
+        }
+        doc! { "$set": set }
     }
 
     /// Moves a visible comment to where its new text waits for a moderator. Its old text goes there first: what other

@@ -29,5 +29,6 @@ mod replies;
 mod resumable;
 mod secondaries;
 mod service;
+mod traces;
 mod unconfirmed;
 mod vanished;

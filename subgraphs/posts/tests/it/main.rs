@@ -15,4 +15,5 @@ mod projection;
 mod random_batches;
 mod search;
 mod service;
+mod traces;
 mod vanished;

@@ -32,6 +32,7 @@ fn comment(post: PostId, number: u8, text: &str) -> Comment {
         edited: false,
         reactions: Reactions::default(),
         status: CommentStatus::Visible,
+        trace: Default::default(),
     }
 }
 
