@@ -289,7 +289,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     seconds.parse().ok().map(Duration::from_secs)
 }
 
-fn connector(settings: &TraceSettings) -> anyhow::Result<TlsConnector> {
+pub(crate) fn connector(settings: &TraceSettings) -> anyhow::Result<TlsConnector> {
     let mut roots = RootCertStore::empty();
     match settings
         .otel_exporter_otlp_certificate

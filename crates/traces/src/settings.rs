@@ -12,6 +12,7 @@ use clap::builder::RangedU64ValueParser;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
 
+use crate::exporter::connector;
 use crate::sampler::{Sampler, SamplerKind};
 
 /// Where a receiver takes traces, below its address.
@@ -84,6 +85,20 @@ impl TraceSettings {
             let path = format!("{}{TRACES_PATH}", path.trim_end_matches('/'));
             Some(Endpoint { path, ..base })
         })
+    }
+
+    /// What is wrong with these settings though each of them accepts its value. Each text begins with the setting's name.
+    pub fn mistakes(&self) -> Vec<String> {
+        let Some(endpoint) = self.endpoint() else {
+            return Vec::new();
+        };
+        let certificates = endpoint.is_tls.then(|| connector(self));
+        let wrong = [
+            self.headers().err(),
+            certificates.and_then(|certificates| certificates.err()),
+        ];
+        let texts = wrong.into_iter().flatten();
+        texts.map(|error| format!("{error:#}")).collect()
     }
 
     pub(crate) fn sampler(&self) -> Sampler {

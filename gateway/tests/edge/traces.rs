@@ -7,6 +7,7 @@ use crate::support::{
     Socket, eventually,
     gateway::TestGateway,
     scripted::{self, Scripted},
+    tls::TlsFront,
 };
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -245,6 +246,22 @@ async fn a_receiver_that_never_answers_costs_spans_and_no_request() {
         .end()
         .await
         .expect("it does not wait for the receiver");
+}
+
+#[tokio::test]
+async fn a_receiver_with_a_certificate_gets_them_by_tls() {
+    let receiver = Receiver::start(&[]).await;
+    let front = TlsFront::start(receiver.address(), "localhost").await;
+    let address = front.url().replace("/graphql", "");
+    let endpoint = format!("--otel-exporter-otlp-endpoint={address}");
+    let authority = format!(
+        "--otel-exporter-otlp-certificate={}",
+        front.authority.path().display()
+    );
+    let delay = "--otel-bsp-schedule-delay=10";
+    let gateway = TestGateway::with(&[&endpoint, &authority, delay]).await;
+    ask(&gateway, "query Safe { greeting }", &[]).await;
+    receiver.named("query Safe").await;
 }
 
 #[tokio::test]
