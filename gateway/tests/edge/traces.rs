@@ -56,6 +56,7 @@ async fn a_trace_goes_from_the_client_through_the_phases_to_the_subgraphs() {
         ("http.request.method", "POST"),
         ("http.route", "/graphql"),
         ("url.path", "/graphql"),
+        ("server.address", "127.0.0.1"),
         ("http.response.status_code", "200"),
     ] {
         assert_eq!(request.attribute(name).as_deref(), Some(value), "{name}");
