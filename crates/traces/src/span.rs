@@ -374,5 +374,9 @@ fn scope<F: Future>(parent: Option<Parent>, future: F) -> impl Future<Output = F
 }
 
 fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(TEXT_BYTES_MAX)]
+    let mut end = text.len().min(TEXT_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
