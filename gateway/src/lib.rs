@@ -111,9 +111,9 @@ pub async fn run(
     limits.write.time = config.http.client_write_timeout;
     let tls = Tls::new(&config.tls, &metrics)?;
     if let Some(tls) = tls.clone() {
-        let shutdown = lifecycle.shutdown().clone();
+        let (reloads, shutdown) = (lifecycle.reloads(), lifecycle.shutdown().clone());
         lifecycle.spawn("certificate", async move {
-            tls.run(shutdown).await;
+            tls.run(reloads, shutdown).await;
             Ok(())
         });
     }

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use traces::context::TRACEPARENT;
 
 use crate::failure::Failure;
 
@@ -381,11 +382,15 @@ impl Graph {
 
     /// Sends a request and reads its answer; the error is a reason for operators.
     async fn send(&self, body: String) -> Result<Bytes, String> {
-        let request = Request::post(self.url.clone())
+        let mut request = Request::post(self.url.clone())
             .header(header::CONTENT_TYPE, JSON)
             .header(header::ACCEPT, ACCEPTED)
             .body(Full::from(body))
             .map_err(|error| error.to_string())?;
+        if let Some(parent) = traces::current_parent() {
+            let parent = parent.context().to_header();
+            request.headers_mut().insert(TRACEPARENT, parent);
+        }
         let answer = self.client.request(request).await;
         let answer = answer.map_err(|error| match error.is_connect() {
             true => "no connection",

@@ -99,7 +99,7 @@ impl Kept {
             Found::Kept(rendered) => return Ok(rendered),
             Found::Running(outcome) => outcome,
             Found::Room(running, outcome) => {
-                tokio::spawn(running.run(render()));
+                tokio::spawn(traces::in_current(running.run(render())));
                 outcome
             }
         };

@@ -127,7 +127,16 @@ pub async fn run(
         .fallback(get(answer))
         .with_state(pages)
         .merge(operations);
-    service::serve(listener, router, &lifecycle, &config.service, &metrics).await
+    let tracer = service::start_traces(&config.service, "pages", &metrics, &lifecycle)?;
+    service::serve_traced(
+        listener,
+        router,
+        &tracer,
+        &lifecycle,
+        &config.service,
+        &metrics,
+    )
+    .await
 }
 
 async fn answer(State(pages): State<Arc<Pages>>, request: Request) -> Response {

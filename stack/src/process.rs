@@ -59,6 +59,16 @@ impl Service {
     }
 }
 
+/// Prints what a service goes on to print, such as the gateway's access log, until it ends.
+async fn print_on(mut output: Lines<BufReader<ChildStdout>>) {
+    while let Ok(Some(line)) = output.next_line().await {
+        // The stack has told its own addresses.
+        if !line.starts_with(service::OPERATIONS) {
+            service::print(line);
+        }
+    }
+}
+
 /// A running service. It ends when this handle is dropped, and when this process ends.
 #[derive(Debug)]
 pub struct ServiceProcess {
@@ -67,8 +77,6 @@ pub struct ServiceProcess {
     address: SocketAddr,
     /// A service that still runs this long after SIGTERM is killed.
     stop_time_limit: Duration,
-    /// Kept open, so that the service can write.
-    _output: Lines<BufReader<ChildStdout>>,
 }
 
 impl ServiceProcess {
@@ -112,12 +120,12 @@ impl ServiceProcess {
                 None => anyhow::bail!("{name} ended before it listened: {}", child.wait().await?),
             }
         };
+        tokio::spawn(print_on(output));
         Ok(Self {
             service,
             child,
             address,
             stop_time_limit: stop_time_limit(settings),
-            _output: output,
         })
     }
 

@@ -98,6 +98,8 @@ pub(crate) struct RawChange<'a> {
     pub operation: Operation,
     /// The documents are cut down to a few fields, because the event was too large to be sent.
     pub is_oversized: bool,
+    /// Others of its transaction, with the same time, may be before or after it.
+    pub is_in_transaction: bool,
     pub key: Bson,
     pub before: Option<&'a RawDocument>,
     pub after: Option<&'a RawDocument>,
@@ -142,6 +144,7 @@ impl<'a> ChangeEvent<'a> {
         Ok(Self::Write(RawChange {
             operation,
             is_oversized: envelope.is_oversized,
+            is_in_transaction: envelope.is_in_transaction,
             key: key.unwrap_or(Bson::Null),
             before: envelope.before,
             after: envelope.after,
@@ -165,6 +168,7 @@ struct Envelope<'a> {
     before: Option<&'a RawDocument>,
     key: Option<&'a RawDocument>,
     is_oversized: bool,
+    is_in_transaction: bool,
 }
 
 impl<'a> Envelope<'a> {
@@ -181,6 +185,8 @@ impl<'a> Envelope<'a> {
                 "fullDocumentBeforeChange" => envelope.before = value.as_document(),
                 "documentKey" => envelope.key = value.as_document(),
                 oversized::MARK => envelope.is_oversized = true,
+                // Changes outside of transactions have none, also of writes that may be retried.
+                "txnNumber" => envelope.is_in_transaction = true,
                 _ => {}
             }
         }
@@ -329,6 +335,7 @@ mod tests {
             wall_time: None,
             token: ResumeToken::from_data("82"),
             is_oversized: false,
+            is_in_transaction: false,
         };
         let change = change.decode::<Vote>(&Unreadables::default());
         change.map_or("no change".to_owned(), |change| {

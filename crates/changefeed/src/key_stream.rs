@@ -192,7 +192,7 @@ impl KeyReader {
                         return KeyStreamEnd::Lost(format!("an event could not be read: {error}"));
                     }
                 },
-                Some(Signal::Idle(_) | Signal::Level) => None,
+                Some(Signal::Idle(_) | Signal::Level(_)) => None,
                 Some(Signal::Lost(error)) => {
                     return KeyStreamEnd::Lost(WithCauses(&error).to_string());
                 }

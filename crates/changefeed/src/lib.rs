@@ -49,10 +49,12 @@ pub use error::{BarrierError, CursorError, Error, NotReady, TopicError};
 pub use key_stream::{KeyChange, KeyStream};
 pub use metrics::{HubMetrics, ProjectionMetrics};
 pub use position::{OperationTime, OperationTimeError, ResumeToken};
-pub use projection::{Lag, NetChange, Projection, Projector, Replayed, Slot, Unfoldable};
+pub use projection::{
+    AppliedBatch, Lag, NetChange, Projection, Projector, Replayed, Slot, Unfoldable,
+};
 #[doc(hidden)]
 pub use send_action::{SendAction, for_each, for_each_in_session, read_all};
 pub use settings::{HubSettings, ProjectorSettings};
-pub use source::Source;
+pub use source::{Source, UnknownLag};
 pub use topics::{Cursor, Cursors, Follower, Hub, Seen, SeenChange, Subscription, TopicField};
 pub use with_causes::WithCauses;

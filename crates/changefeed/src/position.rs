@@ -148,7 +148,7 @@ pub(crate) fn last_before(time: Timestamp) -> Timestamp {
 /// The time of an operation on the cluster's own clock. A mutation hands it out in text form; a
 /// query that sends it back can wait until the projection has passed it
 /// ([`crate::Projector::wait_until_passed`]). The text is opaque to clients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OperationTime(Timestamp);
 
 impl OperationTime {

@@ -1,6 +1,7 @@
 //! Projections: a fold of a source collection, kept in the documents of a target collection.
 
 mod any_projection;
+mod applied;
 mod apply;
 mod audit;
 mod balance;
@@ -36,6 +37,7 @@ use mongodb::ClientSession;
 
 use crate::FromDocument;
 
+pub use applied::AppliedBatch;
 pub(crate) use checkpoint::Checkpoint;
 pub use projector::{Lag, Projector, Replayed};
 pub use slot::Slot;
@@ -110,6 +112,9 @@ pub trait Projection: Send + Sync + 'static {
     ) -> Option<Document> {
         None
     }
+
+    /// Takes note of a batch that was written, with the checkpoint. It must not wait. By default it does nothing.
+    fn applied(&self, _batch: &AppliedBatch<'_>) {}
 
     /// Computes the states of some targets from the source collection. Every read must use the
     /// session: it is fixed to one point in time. A target that is left out gets

@@ -78,8 +78,13 @@ impl ServerClock {
 
     /// The server's time now.
     pub fn now(&self) -> DateTime {
+        self.time_at(Instant::now())
+    }
+
+    /// The server's time at a moment of the monotonic clock.
+    pub fn time_at(&self, moment: Instant) -> DateTime {
         let known = *self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.time_at(Instant::now())
+        known.time_at(moment)
     }
 
     /// How long ago a time of the server's was; zero for one to come.
@@ -89,11 +94,13 @@ impl ServerClock {
 }
 
 impl Reading {
-    /// The server's time at a later moment of the monotonic clock.
+    /// The server's time at another moment, before or after it.
     fn time_at(&self, moment: Instant) -> DateTime {
-        let since = moment.saturating_duration_since(self.at).as_millis();
-        let since = i64::try_from(since).unwrap_or(i64::MAX);
-        DateTime::from_millis(self.time.timestamp_millis().saturating_add(since))
+        let millis = |between: Duration| i64::try_from(between.as_millis()).unwrap_or(i64::MAX);
+        let since = millis(moment.saturating_duration_since(self.at));
+        let until = millis(self.at.saturating_duration_since(moment));
+        let time = self.time.timestamp_millis();
+        DateTime::from_millis(time.saturating_add(since).saturating_sub(until))
     }
 }
 
@@ -128,6 +135,9 @@ mod tests {
         let (time, at) = (DateTime::from_millis(1_000_000), Instant::now());
         let later = Reading { time, at }.time_at(at + Duration::from_secs(40));
         assert_eq!(later, DateTime::from_millis(1_040_000));
+        let at = at + Duration::from_secs(60);
+        let earlier = Reading { time, at }.time_at(at - Duration::from_secs(50));
+        assert_eq!(earlier, DateTime::from_millis(950_000));
         assert_eq!(between(time, later), Duration::from_secs(40));
         assert_eq!(between(later, time), Duration::ZERO, "a time to come");
         assert!(between(DateTime::from_millis(i64::MIN), time) > Duration::from_secs(1));

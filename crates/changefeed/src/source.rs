@@ -1,5 +1,6 @@
 //! The collection whose changes are followed, and the client that its streams use.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,26 @@ use crate::server_codes::{
 
 /// The pause before a collection with an index build is altered again.
 const INDEX_BUILD_PAUSE: Duration = Duration::from_millis(100);
+
+/// Why a stream does not know how far it is behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UnknownLag {
+    /// It may be read at a secondary, which says that there is nothing more while it is itself behind.
+    Secondaries,
+    /// It is read at the router of a sharded cluster, which keeps a change back until all shards have come so far: one
+    /// without writes does so every ten seconds.
+    Router,
+}
+
+impl fmt::Display for UnknownLag {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Secondaries => "change streams may be read at secondaries (readPreference)",
+            Self::Router => "change streams are read at the router of a sharded cluster",
+        })
+    }
+}
 
 /// A collection whose changes are followed.
 #[derive(Clone, Debug)]
@@ -53,6 +74,26 @@ impl Source {
     pub fn keeping<F: Into<String>>(self, fields: impl IntoIterator<Item = F>) -> Self {
         let kept = fields.into_iter().map(Into::into).collect();
         Self { kept, ..self }
+    }
+
+    /// Why a stream of this source does not know how far it is behind; none where it does: at the primary of a replica set.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn unknown_lag(&self) -> Result<Option<UnknownLag>, Error> {
+        let criteria = self.stream.selection_criteria();
+        let is_at_primary = |criteria: &SelectionCriteria| {
+            *criteria == SelectionCriteria::ReadPreference(ReadPreference::Primary)
+        };
+        if !criteria.is_none_or(is_at_primary) {
+            return Ok(Some(UnknownLag::Secondaries));
+        }
+        let hello = self.database.run_command(doc! { "hello": 1 }).await;
+        let hello = hello.map_err(|source| Error::Database {
+            doing: "asking what kind of server it is",
+            source,
+        })?;
+        Ok(is_router(&hello).then_some(UnknownLag::Router))
     }
 
     /// Returns when a stream of this source, or of a clone of it, has found the collection dropped,
@@ -184,6 +225,12 @@ impl Source {
         })
     }
 }
+
+/// Whether a server that answers `hello` so is the router of a sharded cluster.
+fn is_router(hello: &Document) -> bool {
+    hello.get_str("msg").is_ok_and(|msg| msg == "isdbgrid")
+}
+
 /// The same database, read at the primary.
 fn at_primary(database: &Database) -> Database {
     let primary = SelectionCriteria::ReadPreference(ReadPreference::Primary);
@@ -194,4 +241,15 @@ fn at_primary(database: &Database) -> Database {
         .build();
     let client = database.client();
     client.database_with_options(database.name(), options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_router_says_that_it_is_one() {
+        assert!(is_router(&doc! { "msg": "isdbgrid", "ok": 1 }));
+        assert!(!is_router(&doc! { "setName": "rs", "ok": 1 }));
+    }
 }

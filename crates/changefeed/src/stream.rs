@@ -14,6 +14,7 @@ use mongodb::options::{ChangeStreamOptions, FullDocumentBeforeChangeType, FullDo
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::metrics::Counter;
 use crate::position::Position;
@@ -32,6 +33,9 @@ pub(crate) const ANSWER_COUNT_MAX: u32 = 10_000;
 pub(crate) const BYTES_AHEAD_MAX: usize = 64 << 20;
 /// Bytes of one answer of the server's, at most.
 pub(crate) const ANSWER_BYTES_MAX: usize = 16 << 20;
+/// An answer with more bytes of events may have ended for want of room: it ends before an event that it has no room for,
+/// and few events have more than the rest of it, 15 MiB.
+const WHOLE_BYTES_MAX: usize = 1 << 20;
 /// The first wait before a failed stream is opened again; doubles up to [`BACKOFF_MAX`].
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
@@ -69,7 +73,10 @@ pub(crate) enum Signal {
     /// This was the whole of the server's answer, which had room for more, where [`Options::tells_level`]. The changes of one
     /// transaction, which share their time, are all there. The first answer of an opened stream has any part of what
     /// there is, or nothing, so it is not told of.
-    Level,
+    ///
+    /// With the moment before the question was sent: the answer says nothing about what came later. It may have waited
+    /// in its socket while this process was paused.
+    Level(Instant),
     /// The stream cannot go on from where it was; it has ended.
     Lost(mongodb::error::Error),
 }
@@ -168,14 +175,14 @@ pub(crate) fn read_in_task(
 /// The pause before a stream is opened in place of a lost one: none at first, and a longer one each time
 /// that the new stream is lost as soon as it is open.
 pub(crate) struct LossPause {
-    opened: tokio::time::Instant,
+    opened: Instant,
     next: Duration,
 }
 
 impl LossPause {
     pub fn new() -> Self {
         Self {
-            opened: tokio::time::Instant::now(),
+            opened: Instant::now(),
             next: Duration::ZERO,
         }
     }
@@ -187,7 +194,7 @@ impl LossPause {
         }
         let pause = self.next;
         self.next = (pause * 2).clamp(BACKOFF_MIN, BACKOFF_MAX);
-        self.opened = tokio::time::Instant::now() + pause;
+        self.opened = Instant::now() + pause;
         pause
     }
 }
@@ -218,7 +225,7 @@ impl StreamReader {
     async fn run(mut self) {
         let mut backoff = BACKOFF_MIN;
         loop {
-            let started = tokio::time::Instant::now();
+            let started = Instant::now();
             match self.read_until_fault().await {
                 Stop::ReceiverGone => return,
                 Stop::Passed => {
@@ -266,21 +273,24 @@ impl StreamReader {
     }
 
     async fn read_until_fault(&mut self) -> Stop {
+        let mut answer = Answer::first();
         let mut stream = match self.open().await {
             Ok(stream) => stream,
             Err(stop) => return stop,
         };
         let (mut events, mut passed_events) = (0, 0_u32);
-        let (mut is_first_answer, mut in_answer) = (true, 0_u32);
         loop {
-            // After a full answer there may be more, and after the first one anything.
-            let is_whole = !is_first_answer && in_answer < self.answer_count;
-            let level = (self.options.tells_level && is_whole).then_some(&self.sender);
+            let is_told = self.options.tells_level && answer.is_whole(self.answer_count);
+            let level = is_told.then_some((&self.sender, answer.asked));
+            // Before anything is sent.
+            let now = Instant::now();
             let (event, was_fetched) = next(&mut stream, level).await;
             if was_fetched {
-                (is_first_answer, in_answer) = (false, 0);
+                answer = Answer::asked_at(now);
             }
-            in_answer += u32::from(matches!(event, Ok(Some(_))));
+            if let Ok(Some(event)) = &event {
+                answer.add(event);
+            }
             let event = match event {
                 Ok(event) => event,
                 Err(error) => return Stop::Failed(error),
@@ -326,9 +336,9 @@ impl StreamReader {
     }
 
     async fn pause_while_unheard(&self, pause: Duration) {
-        let end = tokio::time::Instant::now() + pause;
+        let end = Instant::now() + pause;
         while self.is_unheard() && !self.sender.is_closed() {
-            let now = tokio::time::Instant::now();
+            let now = Instant::now();
             if now >= end {
                 return;
             }
@@ -411,19 +421,58 @@ impl StreamReader {
     }
 }
 
+/// What is known of an answer of the server's.
+struct Answer {
+    /// The moment before the question was sent.
+    asked: Instant,
+    /// Whether it came with the stream itself: then it has any part of what there is.
+    is_first: bool,
+    count: u32,
+    bytes: usize,
+}
+
+impl Answer {
+    fn first() -> Self {
+        Self {
+            is_first: true,
+            ..Self::asked_at(Instant::now())
+        }
+    }
+
+    fn asked_at(asked: Instant) -> Self {
+        Self {
+            asked,
+            is_first: false,
+            count: 0,
+            bytes: 0,
+        }
+    }
+
+    fn add(&mut self, event: &RawDocumentBuf) {
+        self.count += 1;
+        self.bytes += event.as_bytes().len();
+    }
+
+    /// Whether it has all that there was, as far as it shows: an answer without room for more is followed by another one.
+    fn is_whole(&self, count_max: u32) -> bool {
+        !self.is_first && self.count < count_max && self.bytes <= WHOLE_BYTES_MAX
+    }
+}
+
 /// The next event, if there is one, and whether the server was asked for it: of those that it gives at
-/// once, the driver keeps the others. `level` is told before the server is asked.
+/// once, the driver keeps the others. `level`, with the moment before the last question, is told before the server is
+/// asked.
 async fn next(
     stream: &mut ChangeStream<RawDocumentBuf>,
-    level: Option<&mpsc::Sender<Signal>>,
+    level: Option<(&mpsc::Sender<Signal>, Instant)>,
 ) -> (mongodb::error::Result<Option<RawDocumentBuf>>, bool) {
     let mut next = pin!(stream.next_if_any());
     match poll_immediate(&mut next).await {
         Some(event) => (event, false),
         None => {
-            if let Some(level) = level {
+            if let Some((receiver, asked)) = level {
                 // A receiver that is gone is noticed with the next event.
-                let _ = level.send(Signal::Level).await;
+                let _ = receiver.send(Signal::Level(asked)).await;
             }
             (next.await, true)
         }

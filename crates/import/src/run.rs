@@ -118,6 +118,7 @@ async fn connect(
         database_queue_max: 1,
         database_wait_max: Duration::from_secs(10),
         partitions: 0,
+        is_traced: false,
     };
     let database = settings.connect("import").await;
     let database = database.map_err(ImportError::Database)?;

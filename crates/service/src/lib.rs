@@ -62,7 +62,7 @@ pub use metrics::Metrics;
 pub use prometheus_client;
 pub use server::{
     MakeResponder, Responder, ServeLimits, bind, operations_routes, serve, serve_tls_within,
-    serve_within,
+    serve_traced, serve_within,
 };
 pub use settings::{LogFormat, Settings};
 pub use settings_check::{GivenSetting, SettingMistake, parse_reporting};

@@ -344,6 +344,8 @@ impl Signals {
                 Instant::now()
             }
             _ = self.terminate.recv() => {
+                // Before it is logged: whoever reads that finds it not ready.
+                lifecycle.leaving.cancel();
                 tracing::info!(signal = "SIGTERM", delay_ms = delay.as_millis(), "shutting down");
                 Instant::now()
             }

@@ -22,11 +22,13 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
+use traces::Tracer;
 
 use crate::client_stream::ClientStream;
 use crate::connections::{ConnectionPermit, Connections, Tracked};
 use crate::shared_socket::{ConnectionSocket, SharedSocket};
 use crate::tls::Tls;
+use crate::tracing_requests::traced;
 use crate::write_limit::{WriteLimit, WriteLimits};
 use crate::{ConnectionLimits, Health, Lifecycle, Metrics, Settings, health};
 
@@ -208,8 +210,31 @@ pub async fn serve(
     settings: &Settings,
     metrics: &Metrics,
 ) -> anyhow::Result<()> {
-    let limits = settings.serve_limits();
-    serve_within(listener, with_peer(router), lifecycle, limits, metrics).await
+    serve_traced(
+        listener,
+        router,
+        &Tracer::off(),
+        lifecycle,
+        settings,
+        metrics,
+    )
+    .await
+}
+
+/// [`serve`] with a span for each request.
+///
+/// # Errors
+/// The reason of a background task that died.
+pub async fn serve_traced(
+    listener: TcpListener,
+    router: Router,
+    tracer: &Tracer,
+    lifecycle: &Lifecycle,
+    settings: &Settings,
+    metrics: &Metrics,
+) -> anyhow::Result<()> {
+    let (make, limits) = (traced(tracer, with_peer(router)), settings.serve_limits());
+    serve_within(listener, make, lifecycle, limits, metrics).await
 }
 
 /// A router for each connection, whose requests have its remote address as [`ConnectInfo`].

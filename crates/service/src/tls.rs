@@ -13,6 +13,7 @@ use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -191,17 +192,20 @@ impl Tls {
         })))
     }
 
-    /// Looks for changes of the files until shutdown.
-    pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
-        shutdown.run_until_cancelled(self.watch()).await;
+    /// Looks for changes of the files at intervals, and when `reloads` changes, until shutdown.
+    pub async fn run(self: Arc<Self>, reloads: watch::Receiver<u64>, shutdown: CancellationToken) {
+        shutdown.run_until_cancelled(self.watch(reloads)).await;
     }
 
-    async fn watch(self: &Arc<Self>) {
+    async fn watch(self: &Arc<Self>, mut reloads: watch::Receiver<u64>) {
         // What was read last, in use or not. A pair that is refused is tried once.
         let mut seen: Option<Pair> = None;
         let mut fails: Option<String> = None;
         loop {
-            tokio::time::sleep(self.reload_interval).await;
+            tokio::select! {
+                () = tokio::time::sleep(self.reload_interval) => {}
+                Ok(()) = reloads.changed() => {}
+            }
             let tls = Arc::clone(self);
             let read = tokio::task::spawn_blocking(move || tls.files.read()).await;
             let read = read.unwrap_or_else(|_| Err(anyhow::anyhow!("reading it panicked")));

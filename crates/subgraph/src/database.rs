@@ -20,6 +20,7 @@ use mongodb::{Client, Database};
 use service::Health;
 
 use crate::database_calls::{CallLimits, CallMetrics, DatabaseCalls, Overloaded};
+use crate::database_spans;
 
 /// The database's name when `MONGO_URI` names none.
 pub const DEFAULT_DATABASE: &str = "rejoinder";
@@ -61,6 +62,9 @@ pub struct DatabaseSettings {
     /// Partitions of the service's projection: each has a stream and a session of its own.
     #[arg(skip)]
     pub partitions: u32,
+    /// Whether commands have spans.
+    #[arg(skip)]
+    pub is_traced: bool,
 }
 
 impl DatabaseSettings {
@@ -192,6 +196,9 @@ impl DatabaseSettings {
         options
             .write_concern
             .get_or_insert_with(WriteConcern::majority);
+        if self.is_traced {
+            options.command_event_handler = Some(database_spans::handler());
+        }
         let name = options
             .default_database
             .clone()

@@ -121,7 +121,8 @@ impl<H: Clone> DatabaseCalls<H> {
     {
         let permit = self.gate.enter().await?;
         // Without its type: there are many calls, and tokio's part of a task would be compiled for each.
-        let call: BoxFuture<'static, F::Output> = Box::pin(call(self.handle.clone()));
+        let call: BoxFuture<'static, F::Output> =
+            Box::pin(traces::in_current(call(self.handle.clone())));
         Call {
             running: Some((call, permit)),
             detached: &self.gate.metrics.detached,

@@ -12,8 +12,8 @@ use std::time::Duration;
 use anyhow::Context;
 use async_graphql::parser::types::OperationType;
 use async_graphql::{
-    Executor, ObjectType, Request, Response, SDLExportOptions, Schema, SchemaBuilder,
-    SubscriptionType, Variables,
+    Executor, ObjectType, Request, Response, SDLExportOptions, Schema, SchemaBuilder, ServerError,
+    SubscriptionType, Value, Variables,
 };
 use axum::Router;
 use futures_util::future::BoxFuture;
@@ -26,8 +26,8 @@ use graphql_transport::{
     Serving, Settings, TransportMetrics, Verifier, WebSocketSettings,
 };
 use service::{Lifecycle, MakeResponder, Metrics};
-use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout_at};
+use traces::{Kind, Span};
 
 use crate::answer;
 use crate::claims::{self, ClaimsError};
@@ -236,25 +236,14 @@ pub fn routes_within(
     graphql_transport::routes(&Arc::new(endpoint))
 }
 
-/// Serves an endpoint, and the `operations` routes beside it, until the shutdown.
-///
-/// # Errors
-/// The reason of a background task that died.
-pub async fn serve(
-    listener: TcpListener,
-    endpoint: &Arc<Endpoint>,
-    operations: Router,
-    lifecycle: &Lifecycle,
-    settings: &service::Settings,
-    metrics: &Metrics,
-) -> anyhow::Result<()> {
+/// What answers the requests to an endpoint, and to the `operations` routes beside it.
+pub fn responders(endpoint: &Arc<Endpoint>, operations: Router) -> MakeResponder {
     let router = graphql_transport::routes(endpoint).merge(operations);
     let front = Front::new(endpoint, router);
-    let make: MakeResponder = Box::new(move |peer| {
+    Box::new(move |peer| {
         let front = front.for_peer(peer);
         Box::new(move |request| front.respond(request))
-    });
-    service::serve_within(listener, make, lifecycle, settings.serve_limits(), metrics).await
+    })
 }
 
 /// What the transports of a subgraph are set to. A request may be larger than a gateway's clients may
@@ -470,8 +459,15 @@ impl Endpoint {
         let Ok((_turn, worker)) = timeout_at(deadline, waits).await else {
             return waited_too_long().into();
         };
-        let execution = self.schema.0.execute(request);
+        let mut span = span_of(&request, operation.as_ref());
+        let mut execution = self.schema.0.execute(request);
+        if span.is_recorded() {
+            execution = Box::pin(span.scope(execution));
+        }
         let mut response = validate_with(worker, execution).await;
+        if let Some(error) = response.errors.first() {
+            span.fail(&code_of(error), "");
+        }
         let is_overload = operation.is_some_and(|operation| operation.settle(&mut response));
         answer::write(response, is_overload)
     }
@@ -552,6 +548,29 @@ async fn validate_with<T>(worker: Worker, mut execution: BoxFuture<'_, T>) -> T 
     match first {
         Poll::Ready(done) => done,
         Poll::Pending => execution.await,
+    }
+}
+
+/// The span of an execution, within that of its request.
+fn span_of(request: &Request, operation: Option<&Operation>) -> Span {
+    let Some(parent) = traces::current_parent() else {
+        return Span::none();
+    };
+    let mut span = parent.child("execute", Kind::Internal);
+    if let Some(operation) = operation {
+        span.set("graphql.operation.type", &operation.ty.to_string());
+    }
+    if let Some(name) = &request.operation_name {
+        span.set("graphql.operation.name", name);
+    }
+    span
+}
+
+fn code_of(error: &ServerError) -> String {
+    let code = error.extensions.as_ref().and_then(|it| it.get("code"));
+    match code {
+        Some(Value::String(code)) => code.clone(),
+        _ => "GRAPHQL_VALIDATION_FAILED".to_owned(),
     }
 }
 

@@ -20,7 +20,7 @@
 //!   again;
 //! - [`limits`]: what one request may ask for, checked before the document is validated;
 //! - [`database`]: the MongoDB settings and clients; [`database_calls`]: the only way of requests to it,
-//!   with a bounded queue; [`turns`]: how many slow ones run; [`transaction`]: what is read and written at one moment; [`written`]: the time of a write;
+//!   with a bounded queue; `database_spans` traces its commands; [`turns`]: how many slow ones run; [`transaction`]: what is read and written at one moment; [`written`]: the time of a write; [`written_in`]: its trace;
 //!   [`database_clock`]: which time it is there; [`database_error`]: what failures mean; [`collections`] keeps the indexes;
 //! - `testing` and `hostile`, with the feature `testing`: a client for the subgraphs' own tests, and
 //!   requests that are meant to stop them.
@@ -37,6 +37,7 @@ pub mod database;
 pub mod database_calls;
 pub mod database_clock;
 pub mod database_error;
+mod database_spans;
 pub mod date_time;
 pub mod delivery;
 pub mod doctor;
@@ -69,6 +70,7 @@ pub mod unchanged;
 pub mod undated;
 pub mod viewer;
 pub mod written;
+pub mod written_in;
 
 pub use blocks::Blocks;
 pub use connection::{Connection, Edge, PageInfo};
@@ -89,3 +91,13 @@ pub use stored_comment::StoredComment;
 pub use subgraph::{Subgraph, SubgraphSettings};
 pub use viewer::{AccessError, AnonymousWrites, Person, Viewer};
 pub use written::Written;
+pub use written_in::WrittenIn;
+
+/// Spawns a task that works for the same span as this one: a data loader reads in a task of its own. The trace of a batch is
+/// that of its first key.
+pub fn spawn_in_trace<F>(task: F) -> tokio::task::JoinHandle<F::Output>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    tokio::spawn(traces::in_current(task))
+}

@@ -6,6 +6,7 @@ use futures_util::future::BoxFuture;
 use mongodb::{Client, Database};
 use service::{Health, Lifecycle, Metrics};
 use tokio::net::TcpListener;
+use traces::Tracer;
 
 use crate::database::DatabaseSettings;
 use crate::database_calls::CallMetrics;
@@ -49,6 +50,8 @@ pub struct Subgraph {
     pub metrics: Metrics,
     /// The process: its background tasks and its end.
     pub lifecycle: Lifecycle,
+    /// Makes the spans of its traces.
+    pub tracer: Tracer,
 }
 
 impl Subgraph {
@@ -58,13 +61,15 @@ impl Subgraph {
     /// When the connection string is malformed, no server answers, or it has no change streams.
     pub async fn connect(
         name: &'static str,
-        settings: SubgraphSettings,
+        mut settings: SubgraphSettings,
         lifecycle: Lifecycle,
     ) -> anyhow::Result<Self> {
+        let metrics = Metrics::new(name);
+        let tracer = service::start_traces(&settings.service, name, &metrics, &lifecycle)?;
+        settings.database.is_traced = tracer.is_on();
         let database = settings.database.connect(name).await?;
         let health = Health::default();
         settings.database.register_readiness(name, &health).await?;
-        let metrics = Metrics::new(name);
         database_clock::follow(&database, &lifecycle, &metrics).await;
         Ok(Self {
             name,
@@ -73,6 +78,7 @@ impl Subgraph {
             health,
             metrics,
             lifecycle,
+            tracer,
         })
     }
 
@@ -135,6 +141,7 @@ impl Subgraph {
                 health,
                 metrics,
                 lifecycle,
+                tracer,
                 ..
             } = self;
             let service = &settings.service;
@@ -145,10 +152,9 @@ impl Subgraph {
             access.warn_if_nobody_writes();
             let endpoint =
                 endpoint::endpoint(schema, gate, limits, &access, &metrics, &lifecycle, service)?;
-            endpoint::serve(
-                listener, &endpoint, operations, &lifecycle, service, &metrics,
-            )
-            .await
+            let make = service::traced(&tracer, endpoint::responders(&endpoint, operations));
+            let limits = service.serve_limits();
+            service::serve_within(listener, make, &lifecycle, limits, &metrics).await
         })
     }
 }

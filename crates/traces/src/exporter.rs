@@ -133,7 +133,7 @@ impl Exporter {
                     let rejected = rejected.min(sending.spans);
                     metrics.refused.inc_by(rejected);
                     metrics.sent.inc_by(sending.spans - rejected);
-                    sending.is_done();
+                    sending.finish();
                     if has_failed {
                         tracing::info!("the receiver of traces takes spans again");
                     }
@@ -150,7 +150,7 @@ impl Exporter {
                         spans = sending.spans,
                         "the receiver of traces refused spans"
                     );
-                    sending.is_done();
+                    sending.finish();
                     return true;
                 }
                 Failure::Later(error, _) if attempt >= ATTEMPTS_MAX || end.is_cancelled() => {
@@ -272,7 +272,7 @@ struct Sending<'q> {
 }
 
 impl Sending<'_> {
-    fn is_done(mut self) {
+    fn finish(mut self) {
         self.spans = 0;
     }
 }
@@ -289,7 +289,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     seconds.parse().ok().map(Duration::from_secs)
 }
 
-fn connector(settings: &TraceSettings) -> anyhow::Result<TlsConnector> {
+pub(crate) fn connector(settings: &TraceSettings) -> anyhow::Result<TlsConnector> {
     let mut roots = RootCertStore::empty();
     match settings
         .otel_exporter_otlp_certificate

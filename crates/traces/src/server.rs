@@ -1,5 +1,6 @@
 //! The span of an HTTP request that a service answers, by the semantic conventions for HTTP.
 
+use http::uri::Authority;
 use http::{HeaderMap, Method, StatusCode, Uri, Version, header, request};
 
 use crate::{Span, Tracer};
@@ -33,14 +34,19 @@ pub fn begin(
             _ => "1.1",
         },
     );
-    for (name, header) in [
-        ("server.address", header::HOST),
-        ("user_agent.original", header::USER_AGENT),
-    ] {
-        let value = headers.get(header).and_then(|value| value.to_str().ok());
-        if let Some(value) = value.or(uri.host().filter(|_| name == "server.address")) {
-            span.set(name, value);
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    let host = host.and_then(|host| host.parse::<Authority>().ok());
+    if let Some(authority) = host.as_ref().or(uri.authority()) {
+        span.set("server.address", authority.host());
+        if let Some(port) = authority.port_u16() {
+            span.set("server.port", port);
         }
+    }
+    let agent = headers.get(header::USER_AGENT);
+    if let Some(agent) = agent.and_then(|agent| agent.to_str().ok()) {
+        span.set("user_agent.original", agent);
     }
     if uri.path() == "/graphql" {
         span.set("http.route", "/graphql");

@@ -3,6 +3,7 @@
 //! Source: <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/> and
 //! <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>. An empty value is as none.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use clap::builder::RangedU64ValueParser;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
 
+use crate::exporter::connector;
 use crate::sampler::{Sampler, SamplerKind};
 
 /// Where a receiver takes traces, below its address.
@@ -83,6 +85,20 @@ impl TraceSettings {
             let path = format!("{}{TRACES_PATH}", path.trim_end_matches('/'));
             Some(Endpoint { path, ..base })
         })
+    }
+
+    /// What is wrong with these settings though each of them accepts its value. Each text begins with the setting's name.
+    pub fn mistakes(&self) -> Vec<String> {
+        let Some(endpoint) = self.endpoint() else {
+            return Vec::new();
+        };
+        let certificates = endpoint.is_tls.then(|| connector(self));
+        let wrong = [
+            self.headers().err(),
+            certificates.and_then(|certificates| certificates.err()),
+        ];
+        let texts = wrong.into_iter().flatten();
+        texts.map(|error| format!("{error:#}")).collect()
     }
 
     pub(crate) fn sampler(&self) -> Sampler {
@@ -206,8 +222,16 @@ impl FromStr for Endpoint {
 }
 
 /// Pairs as in W3C's baggage: `name=value,name2=value2`, with percent-encoded values.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Pairs(Vec<(String, String)>);
+
+/// Without the values, which may be secrets.
+impl fmt::Debug for Pairs {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.0.iter().map(|(name, _)| name);
+        formatter.debug_list().entries(names).finish()
+    }
+}
 
 impl FromStr for Pairs {
     type Err = String;

@@ -254,6 +254,15 @@ impl Span {
         }
     }
 
+    /// Begins it as of a moment that has passed.
+    #[must_use]
+    pub fn begun_at(mut self, began: Instant) -> Self {
+        if let Some(recording) = &mut self.0 {
+            recording.began = began;
+        }
+        self
+    }
+
     /// Ends it as of a moment that has passed.
     pub fn end_at(mut self, ended: Instant) {
         if let Some(recording) = &mut self.0 {
@@ -365,5 +374,9 @@ fn scope<F: Future>(parent: Option<Parent>, future: F) -> impl Future<Output = F
 }
 
 fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(TEXT_BYTES_MAX)]
+    let mut end = text.len().min(TEXT_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }

@@ -233,8 +233,17 @@ impl Writer {
             let comment = self.own.swap_remove(self.random.usize(0..self.own.len()));
             let id = comment.id.clone();
             let input = json!({ "input": { "id": id, "reason": "chaos" } });
-            self.until_done(Person::Moderator, HIDE, input, None)
+            let answer = self
+                .until_done(Person::Moderator, HIDE, input, None)
                 .await?;
+            let known = Known {
+                post: &comment.post,
+                id: &id,
+                text: None,
+                created_at: None,
+                operation_time: &answer["data"]["hideComment"]["operationTime"],
+            };
+            self.read(known).await;
             self.acknowledged.acts.push(("HIDE".to_owned(), id.clone()));
             self.acknowledge(Seen::Deleted(id));
             self.hidden.push(comment);
@@ -242,11 +251,20 @@ impl Writer {
             let comment = self
                 .hidden
                 .swap_remove(self.random.usize(0..self.hidden.len()));
-            let Own { id, text, .. } = &comment;
+            let Own { id, post, text } = &comment;
             let (id, text) = (id.clone(), text.clone());
             let input = json!({ "input": { "id": id } });
-            self.until_done(Person::Moderator, RESTORE, input, None)
+            let answer = self
+                .until_done(Person::Moderator, RESTORE, input, None)
                 .await?;
+            let known = Known {
+                post,
+                id: &id,
+                text: Some(&text),
+                created_at: None,
+                operation_time: &answer["data"]["restoreComment"]["operationTime"],
+            };
+            self.read(known).await;
             self.acknowledged
                 .acts
                 .push(("RESTORE".to_owned(), id.clone()));

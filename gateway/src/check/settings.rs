@@ -117,6 +117,7 @@ fn texts(config: &Config) -> Vec<String> {
         .0
         .extend(metrics_pages::mistakes(&config.metrics_pages));
     found.0.extend(pages::mistakes(config));
+    found.0.extend(config.service.traces.mistakes());
     found.0
 }
 

@@ -61,6 +61,30 @@ fn the_supergraph_of_this_repository_has_none() {
     assert!(checked.status.success(), "{}", text(&checked.stderr));
 }
 
+#[test]
+fn settings_of_traces_are_checked_and_their_secrets_not_shown() {
+    let folder = folder(SUPERGRAPH);
+    let flags = [
+        FILE,
+        "--otel-exporter-otlp-endpoint=https://collector",
+        "--otel-exporter-otlp-certificate=missing.pem",
+        "--otel-exporter-otlp-protocol=grpc",
+    ];
+    let key = [("OTEL_EXPORTER_OTLP_HEADERS", "a b=hunter2")];
+    let checked = check(folder.path(), &flags, &key);
+    assert!(!checked.status.success());
+    let report = text(&checked.stdout) + &text(&checked.stderr);
+    for expected in [
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "missing.pem",
+        "http/protobuf is expected",
+        "3 mistakes",
+    ] {
+        assert!(report.contains(expected), "{expected}: {report}");
+    }
+    assert!(!report.contains("hunter2"), "{report}");
+}
+
 /// The line and column at which a text begins in another, as editors count them.
 fn place(sdl: &str, wanted: &str) -> String {
     let before = &sdl[..sdl.find(wanted).expect(wanted)];

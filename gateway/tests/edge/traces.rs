@@ -7,6 +7,7 @@ use crate::support::{
     Socket, eventually,
     gateway::TestGateway,
     scripted::{self, Scripted},
+    tls::TlsFront,
 };
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -55,6 +56,7 @@ async fn a_trace_goes_from_the_client_through_the_phases_to_the_subgraphs() {
         ("http.request.method", "POST"),
         ("http.route", "/graphql"),
         ("url.path", "/graphql"),
+        ("server.address", "127.0.0.1"),
         ("http.response.status_code", "200"),
     ] {
         assert_eq!(request.attribute(name).as_deref(), Some(value), "{name}");
@@ -245,6 +247,22 @@ async fn a_receiver_that_never_answers_costs_spans_and_no_request() {
         .end()
         .await
         .expect("it does not wait for the receiver");
+}
+
+#[tokio::test]
+async fn a_receiver_with_a_certificate_gets_them_by_tls() {
+    let receiver = Receiver::start(&[]).await;
+    let front = TlsFront::start(receiver.address(), "localhost").await;
+    let address = front.url().replace("/graphql", "");
+    let endpoint = format!("--otel-exporter-otlp-endpoint={address}");
+    let authority = format!(
+        "--otel-exporter-otlp-certificate={}",
+        front.authority.path().display()
+    );
+    let delay = "--otel-bsp-schedule-delay=10";
+    let gateway = TestGateway::with(&[&endpoint, &authority, delay]).await;
+    ask(&gateway, "query Safe { greeting }", &[]).await;
+    receiver.named("query Safe").await;
 }
 
 #[tokio::test]

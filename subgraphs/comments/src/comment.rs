@@ -13,6 +13,7 @@ use subgraph::page::ListTag;
 use subgraph::text::TextRule;
 use subgraph::{
     Connection, DateTime, Id, ListPosition, Order, Owner, PageArguments, StoredComment, Viewer,
+    WrittenIn,
 };
 
 use crate::Error;
@@ -89,6 +90,10 @@ pub struct Comment {
     /// where you wrote one that is held, and, as a moderator, in `moderationQueue`.
     #[serde(skip)]
     pub status: CommentStatus,
+    /// For what its change brings about; clients do not see it.
+    #[graphql(skip)]
+    #[serde(skip_serializing_if = "WrittenIn::is_none")]
+    pub trace: WrittenIn,
 }
 
 #[ComplexObject]
@@ -145,6 +150,7 @@ impl Comment {
         let list = CommentsOf {
             list: CommentList::Replies(self.as_parent()),
             request,
+            after: None,
         };
         let pages = ctx.data_unchecked::<DataLoader<CommentPageLoader>>();
         let page = pages.load_one(list).await?.unwrap_or_default();
@@ -264,6 +270,7 @@ impl Comment {
             edited,
             reactions,
             status,
+            trace: _,
         } = self;
         *reactions != before.reactions
             && (id, post_id, parent_id) == (&before.id, &before.post_id, &before.parent_id)
@@ -328,6 +335,7 @@ impl FromDocument for Comment {
             edited,
             reactions: Reactions::of(document),
             status: CommentStatus::Visible,
+            trace: WrittenIn::of(document),
         })
     }
 }

@@ -35,9 +35,10 @@ pub struct Config {
     #[arg(long, env = "KNOWN_POSTS_MAX", default_value_t = 100_000)]
     pub known_posts_max: usize,
     /// Hold at most this many bytes of memory for the newest comments of the posts that are read, so that the first page
-    /// of a list needs no query. 32 MiB have room for the newest 20 comments of some 3,000 posts. By default each page is
-    /// read from the database: how old a page from memory may be after a pause of the process is not yet bounded well.
-    #[arg(long, env = "NEWEST_COMMENTS_BYTES_MAX", default_value_t = 0)]
+    /// of a list needs no query. The default has room for the newest 20 comments of some 6,000 posts. 0 turns it off: each
+    /// page is read from the database, as it is where change streams may be read at secondaries (`readPreference` in
+    /// `MONGO_URI`), and on a sharded cluster.
+    #[arg(long, env = "NEWEST_COMMENTS_BYTES_MAX", default_value_t = 64 << 20)]
     pub newest_comments_bytes_max: usize,
     /// Hold new and edited comments until a moderator shows them: `never`, `first` (those of authors who have no other
     /// visible comment, and of guests) or `always`. Comments of moderators are never held.

@@ -2,7 +2,7 @@
 
 use async_graphql::{Context, InputObject, Object, SimpleObject};
 use subgraph::text::TextRule;
-use subgraph::{Blocks, Viewer, Written};
+use subgraph::{Blocks, Viewer, Written, WrittenIn};
 
 use crate::comment::{Comment, CommentId, TEXT};
 use crate::post::PostId;
@@ -89,6 +89,7 @@ impl CreateComment {
             edited: false,
             reactions: Reactions::default(),
             status: hold.status_of_new(&viewer, store).await?,
+            trace: WrittenIn::now(),
         };
         ctx.data_unchecked::<KnownPosts>()
             .require(comment.post_id)

@@ -27,6 +27,14 @@ pub enum Error {
     /// The text is no operation time of ours.
     #[error("operationTime is invalid: pass the text that a mutation returned, unchanged")]
     OperationTime,
+    /// The time is later than everything in the database.
+    #[error(
+        "operationTime is later than everything in the database: pass the text that a mutation returned, unchanged"
+    )]
+    OperationTimeFuture,
+    /// The database that answers does not have the change of the operation time yet.
+    #[error("the comments do not show the change of operationTime yet: try again")]
+    NotThereYet,
     /// The client may not write, or not change this.
     #[error(transparent)]
     Access(#[from] AccessError),
@@ -154,6 +162,7 @@ impl CodedError for Error {
         match self {
             Self::Input(_)
             | Self::OperationTime
+            | Self::OperationTimeFuture
             | Self::TooManyLinks { .. }
             | Self::ParentIsReply { .. } => Code::BadUserInput,
             Self::TooManyComments(_) | Self::RepeatedComment(_) => Code::TooManyComments,
@@ -162,6 +171,7 @@ impl CodedError for Error {
                 Code::NotFound
             }
             Self::CommentHidden(_) => Code::Forbidden,
+            Self::NotThereYet => Code::ProjectionBehind,
             Self::IdempotencyKeyReused | Self::CommentChanged(_) | Self::ForeignReactions(_) => {
                 Code::Conflict
             }

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use bson::Bson;
 use changefeed::{
-    Change, ChangeKind, Cursor, Cursors, Error as FeedError, FromDocument, Hub, Subscription,
-    TopicError,
+    Change, ChangeKind, Cursor, Cursors, Error as FeedError, FromDocument, Hub, OperationTime,
+    Subscription, TopicError,
 };
 use futures_util::{Stream, StreamExt};
 use service::{Health, Lifecycle};
 use subgraph::Delivery;
+use traces::{Kind, Tracer};
 
 use crate::Error;
 use crate::comment::{Comment, CommentId};
@@ -94,12 +95,32 @@ pub struct Feed {
     live: Live<Comment>,
     known: KnownPosts,
     store: Store,
+    tracer: Tracer,
 }
 
 impl Feed {
     /// The feed over a running hub, or without one.
     pub fn new(live: Live<Comment>, known: KnownPosts, store: Store) -> Self {
-        Self { live, known, store }
+        Self {
+            live,
+            known,
+            store,
+            tracer: Tracer::off(),
+        }
+    }
+
+    /// The feed with a span for each delivery of a change that was made in a recorded trace.
+    #[must_use]
+    pub fn traced(self, tracer: Tracer) -> Self {
+        Self { tracer, ..self }
+    }
+
+    /// Whether a time is later than every write there can be.
+    pub fn is_future(&self, time: OperationTime) -> bool {
+        match &self.live {
+            Live::On(hub) => hub.is_future(time),
+            Live::Off(cursors) => cursors.is_future(time),
+        }
     }
 
     /// Each comment that is added to a post, from now on or after the cursor of `delivery`.
@@ -113,10 +134,12 @@ impl Feed {
     ) -> Result<impl Stream<Item = Result<Comment, Error>> + use<>, Error> {
         let after = delivery.after(None);
         let changes = self.subscribe(post, after.as_deref(), &delivery).await?;
+        let tracer = self.tracer.clone();
         Ok(changes.filter_map(move |change| {
             ready(match change {
                 Ok((cursor, change)) => match seen_from(post, &cursor, &change, None) {
                     Some(CommentChange::Added(added)) => {
+                        delivered(&tracer, &change, "deliver commentAdded");
                         delivery.next_has(&added.cursor);
                         Some(Ok(added.comment))
                     }
@@ -140,9 +163,9 @@ impl Feed {
     ) -> Result<impl Stream<Item = Result<CommentChange, Error>> + use<>, Error> {
         let after = delivery.after(after);
         let changes = self.subscribe(post, after.as_deref(), &delivery).await?;
-        let store = self.store.clone();
+        let (store, tracer) = (self.store.clone(), self.tracer.clone());
         Ok(changes.filter_map(move |change| {
-            let (store, delivery) = (store.clone(), delivery.clone());
+            let (store, delivery, tracer) = (store.clone(), delivery.clone(), tracer.clone());
             async move {
                 let (cursor, change) = match change {
                     Ok(change) => change,
@@ -155,6 +178,7 @@ impl Feed {
                 let seen = seen_from(post, &cursor, &change, present.as_ref())?;
                 let is_left_out = !reactions && matches!(seen, CommentChange::ReactionsChanged(_));
                 (!is_left_out).then(|| {
+                    delivered(&tracer, &change, "deliver commentChanges");
                     delivery.next_has(cursor.as_str());
                     Ok(seen)
                 })
@@ -190,6 +214,24 @@ pub(crate) async fn silent_at_stop<T>(item: Result<T, TopicError>) -> Result<T, 
         Err(TopicError::Stopped { .. }) => pending().await,
         item => item,
     }
+}
+
+/// Tells of the delivery of a change to one subscriber, in the trace of the mutation that made it.
+fn delivered(tracer: &Tracer, change: &Change<Comment>, name: &'static str) {
+    if !tracer.is_on() {
+        return;
+    }
+    let before = change.before().map(|before| before.trace);
+    let Some(comment) = change.after() else {
+        return;
+    };
+    let Some(context) = comment.trace.since(before) else {
+        return;
+    };
+    let mut span = tracer.root(Some(context), name, Kind::Consumer);
+    span.link(&context);
+    span.set("rejoinder.comment.id", &comment.id.to_string());
+    span.set("rejoinder.post.id", &comment.post_id.to_string());
 }
 
 /// The present comment, for a change that does not contain it.

@@ -126,7 +126,8 @@ pub async fn run(
     let hub_metrics = metrics.with_registry(HubMetrics::register);
     let unreadables = hub_metrics.unreadables().clone();
     let comments = Source::new(streams.clone(), database.clone(), "comments");
-    let pages = NewestPages::new(config.newest_comments_bytes_max, metrics);
+    let lag = comments.unknown_lag().await?;
+    let pages = NewestPages::new(config.newest_comments_bytes_max, lag, metrics);
     let topic_field = reference::topic_field("postId");
     let live = if config.live_feed {
         let settings = HubSettings::from(&config.feed);
@@ -183,7 +184,7 @@ pub async fn run(
 
     let schema = schema::build(schema::Parts {
         newest: NewestComments::new(pages, live.hub().cloned(), store.clone()),
-        feed: Feed::new(live, known.clone(), store.clone()),
+        feed: Feed::new(live, known.clone(), store.clone()).traced(subgraph.tracer.clone()),
         moderation_feed: ModerationFeed::new(queue, store.clone()),
         blocks: Blocks::new(&calls),
         hold_comments: config.hold_comments,

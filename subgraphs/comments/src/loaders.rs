@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_graphql::dataloader::{DataLoader, Loader};
+use changefeed::OperationTime;
 use subgraph::{Blocks, Page, PageRequest};
 
 use crate::comment::{Comment, CommentId};
@@ -21,7 +22,7 @@ pub struct CommentLoader(Store);
 impl CommentLoader {
     /// A data loader over the store.
     pub fn new(store: Store) -> DataLoader<Self> {
-        DataLoader::new(Self(store), tokio::spawn).delay(BATCH_WINDOW)
+        DataLoader::new(Self(store), subgraph::spawn_in_trace).delay(BATCH_WINDOW)
     }
 }
 
@@ -43,6 +44,8 @@ impl Loader<CommentId> for CommentLoader {
 pub struct CommentsOf {
     pub list: CommentList,
     pub request: PageRequest,
+    /// It has everything up to this time.
+    pub after: Option<OperationTime>,
 }
 
 /// Loads pages of lists of comments.
@@ -51,7 +54,7 @@ pub struct CommentPageLoader(Store);
 impl CommentPageLoader {
     /// A data loader over the store.
     pub fn new(store: Store) -> DataLoader<Self> {
-        DataLoader::new(Self(store), tokio::spawn).delay(BATCH_WINDOW)
+        DataLoader::new(Self(store), subgraph::spawn_in_trace).delay(BATCH_WINDOW)
     }
 }
 
@@ -65,18 +68,22 @@ impl Loader<CommentsOf> for CommentPageLoader {
     ) -> Result<HashMap<CommentsOf, Page<Arc<Comment>>>, Error> {
         // The posts of one list of posts ask with the same arguments, and so do the comments of one list of comments:
         // one query serves them all.
-        let mut lists_by_request: HashMap<PageRequest, Vec<CommentList>> = HashMap::new();
+        let mut lists_by_request: HashMap<_, Vec<CommentList>> = HashMap::new();
         for page in pages {
-            let lists = lists_by_request.entry(page.request).or_default();
-            lists.push(page.list);
+            let request = (page.request, page.after);
+            lists_by_request.entry(request).or_default().push(page.list);
         }
         let mut loaded = HashMap::with_capacity(pages.len());
-        for (request, lists) in lists_by_request {
-            let found = self.0.comments_of_lists(&lists, &request).await?;
-            let found = found.into_iter();
-            loaded.extend(
-                found.map(|(list, page)| (CommentsOf { list, request }, page.map(Arc::new))),
-            );
+        for ((request, after), lists) in lists_by_request {
+            let found = self.0.comments_of_lists(&lists, &request, after).await?;
+            loaded.extend(found.into_iter().map(|(list, page)| {
+                let of = CommentsOf {
+                    list,
+                    request,
+                    after,
+                };
+                (of, page.map(Arc::new))
+            }));
         }
         Ok(loaded)
     }
@@ -88,7 +95,7 @@ pub struct ReplyCountLoader(Store);
 impl ReplyCountLoader {
     /// A data loader over the store.
     pub fn new(store: Store) -> DataLoader<Self> {
-        DataLoader::new(Self(store), tokio::spawn).delay(BATCH_WINDOW)
+        DataLoader::new(Self(store), subgraph::spawn_in_trace).delay(BATCH_WINDOW)
     }
 }
 
@@ -107,7 +114,7 @@ pub struct ReactionLoader(Store);
 impl ReactionLoader {
     /// A data loader over the store.
     pub fn new(store: Store) -> DataLoader<Self> {
-        DataLoader::new(Self(store), tokio::spawn).delay(BATCH_WINDOW)
+        DataLoader::new(Self(store), subgraph::spawn_in_trace).delay(BATCH_WINDOW)
     }
 }
 
@@ -129,7 +136,7 @@ pub struct BlockLoader(Blocks);
 impl BlockLoader {
     /// A data loader over the look-ups.
     pub fn new(blocks: Blocks) -> DataLoader<Self> {
-        DataLoader::new(Self(blocks), tokio::spawn).delay(BATCH_WINDOW)
+        DataLoader::new(Self(blocks), subgraph::spawn_in_trace).delay(BATCH_WINDOW)
     }
 }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use async_graphql::dataloader::{DataLoader, Loader};
 use bson::Timestamp;
-use changefeed::{Follower, Hub, OperationTime};
+use changefeed::{Follower, Hub, OperationTime, UnknownLag};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use service::Metrics;
 use subgraph::{BeyondCursors, Order, Page, PageRequest};
@@ -24,7 +24,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::comment::Comment;
 use crate::loaders::BATCH_WINDOW;
 use crate::post::PostId;
-use crate::store::{CALLS_AT_ONCE, LISTS_IN_A_QUERY_MAX};
+use crate::store::{CALLS_AT_ONCE, LISTS_IN_A_QUERY_MAX, NewestRead};
 use crate::{Error, Store};
 
 use metrics::{PageMetrics, ReadFrom};
@@ -48,9 +48,20 @@ const SPARE: usize = 5;
 pub struct NewestPages(Arc<Pages>);
 
 impl NewestPages {
-    /// No page; they will hold at most `bytes_max` bytes of memory. 0 turns them off.
-    pub fn new(bytes_max: usize, metrics: &Metrics) -> Self {
+    /// No page; they will hold at most `bytes_max` bytes of memory. 0 turns them off; so does a stream that does not know
+    /// how late it is, because then nobody knows how old a page is.
+    pub fn new(bytes_max: usize, unknown_lag: Option<UnknownLag>, metrics: &Metrics) -> Self {
         let metrics = PageMetrics::register(metrics);
+        let bytes_max = match unknown_lag {
+            Some(reason) if bytes_max > 0 => {
+                tracing::info!(
+                    %reason,
+                    "the newest comments are not kept in memory: each page is read from the database"
+                );
+                0
+            }
+            _ => bytes_max,
+        };
         Self(Arc::new(Pages::new(bytes_max, metrics)))
     }
 
@@ -80,7 +91,7 @@ impl NewestComments {
         Self {
             pages,
             hub,
-            loader: DataLoader::new(loader, tokio::spawn).delay(BATCH_WINDOW),
+            loader: DataLoader::new(loader, subgraph::spawn_in_trace).delay(BATCH_WINDOW),
         }
     }
 
@@ -124,10 +135,12 @@ impl NewestComments {
             let Some(hub) = &self.hub else {
                 return Ok(None);
             };
-            if hub.behind() > BEHIND_MAX || hub.head_age() > HEAD_AGE_MAX {
+            // First of all: a look tells that the page is in use.
+            let look = self.pages.look(post, count, seen);
+            if !is_current(hub.behind(), hub.head_age()) {
                 return Ok(None);
             }
-            match self.pages.look(post, count, seen) {
+            match look {
                 Look::Found(comments) => return Ok(Some((comments, ReadFrom::Memory))),
                 Look::Off => return Ok(None),
                 Look::Behind(required) => {
@@ -153,6 +166,11 @@ impl NewestComments {
         }
         Ok(None)
     }
+}
+
+/// Whether what the hub has shown is good enough for readers.
+fn is_current(behind: Duration, head_age: Duration) -> bool {
+    behind <= BEHIND_MAX && head_age <= HEAD_AGE_MAX
 }
 
 /// So many comments of a post, from the start of its list.
@@ -199,7 +217,7 @@ impl Loader<FirstOf> for PageLoader {
 }
 
 impl PageLoader {
-    /// Nothing if the server has no snapshot.
+    /// Nothing if the server has no snapshot, or refuses to read: the query without one tells why.
     async fn load_posts(
         &self,
         count: usize,
@@ -208,9 +226,13 @@ impl PageLoader {
         // First of all: what changes from now on is kept.
         let loading = self.pages.begin(&posts);
         let size = count + SPARE;
-        let Some((mut read, as_of)) = self.store.newest_comments(posts.clone(), size).await? else {
-            self.pages.refuse();
-            return Ok(Vec::new());
+        let (mut read, as_of) = match self.store.newest_comments(posts.clone(), size).await? {
+            NewestRead::At(read, as_of) => (read, as_of),
+            NewestRead::NoSnapshot => {
+                self.pages.refuse();
+                return Ok(Vec::new());
+            }
+            NewestRead::Refused => return Ok(Vec::new()),
         };
         loading.finish(&read, size, as_of);
         let loaded = posts.into_iter().map(|post| {
@@ -218,5 +240,18 @@ impl PageLoader {
             (FirstOf { post, count }, Loaded { comments, as_of })
         });
         Ok(loaded.collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_late_or_stands_still_is_not_good_enough() {
+        const MORE: Duration = Duration::from_millis(1);
+        assert!(is_current(BEHIND_MAX, HEAD_AGE_MAX));
+        assert!(!is_current(BEHIND_MAX + MORE, Duration::ZERO));
+        assert!(!is_current(Duration::ZERO, HEAD_AGE_MAX + MORE));
     }
 }

@@ -78,8 +78,12 @@ impl Post {
         )]
         text_bytes_max: Option<i32>,
         #[graphql(
-            desc = "The `operationTime` that a comment's mutation returned: the list has that change in any case. \
-                    Without it, another instance of this service may show the change some milliseconds later than the mutation returned."
+            desc = "The `operationTime` that a comment's mutation returned: the list has that change in any case, or the field \
+                    fails with PROJECTION_BEHIND: try again. A time that is later than everything in the database fails with \
+                    BAD_USER_INPUT. Without it, an instance of this service shows what was written through itself at once, and \
+                    what was written elsewhere some milliseconds later, at most a second. So of two reads through different \
+                    instances the later one may show the older list: pass the time of the last change that you know of where \
+                    that matters."
         )]
         operation_time: Option<String>,
     ) -> Result<Connection<Arc<Comment>>, Error> {
@@ -87,6 +91,9 @@ impl Post {
         let bytes_of = |comment: &Arc<Comment>| comment.text.len() + comment.author.len();
         let seen = operation_time.map(|time| time.parse::<OperationTime>());
         let seen = seen.transpose().map_err(|_| Error::OperationTime)?;
+        if seen.is_some_and(|time| ctx.data_unchecked::<Feed>().is_future(time)) {
+            return Err(Error::OperationTimeFuture);
+        }
         let arguments = PageArguments {
             first,
             after,
@@ -101,7 +108,7 @@ impl Post {
                 // Before it reads, so that `commentChangesCursor` beside it, which waits for nothing, is not newer.
                 tokio::task::yield_now().await;
                 let store = ctx.data_unchecked::<Store>();
-                let page = store.most_replied(self.id, request).await?;
+                let page = store.most_replied(self.id, request, seen).await?;
                 let page = page.map(|(position, comment)| (position, Arc::new(comment)));
                 let page = page.within(&request, text_bytes_max, |(_, comment)| bytes_of(comment));
                 return Ok(Connection::positioned(&request, page));
@@ -116,8 +123,12 @@ impl Post {
             None => {
                 let list = CommentList::Post(self.id);
                 let pages = ctx.data_unchecked::<DataLoader<CommentPageLoader>>();
-                let page = pages.load_one(CommentsOf { list, request }).await?;
-                page.unwrap_or_default()
+                let of = CommentsOf {
+                    list,
+                    request,
+                    after: seen,
+                };
+                pages.load_one(of).await?.unwrap_or_default()
             }
         };
         let page = page.within(&request, text_bytes_max, bytes_of);

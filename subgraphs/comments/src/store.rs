@@ -5,6 +5,7 @@
 //! | this one | look-ups, and new comments without a key |
 //! | `comment_lists`, `most_replied`, `replies` | lists of comments, their order by replies, and what is asked about replies |
 //! | `newest` | the newest comments of posts, from a snapshot |
+//! | `in_session` | how lists are read with everything up to a time |
 //! | `reactions` | reactions |
 //! | `comment_keys`, `keyed_requests`, `keyed_inserts`, `idempotency` | new comments with an idempotency key |
 //! | `changes` | edits and deletions |
@@ -20,6 +21,7 @@ mod comment_keys;
 mod comment_lists;
 mod deletion_marks;
 mod idempotency;
+mod in_session;
 mod keyed_inserts;
 mod keyed_requests;
 mod moderated;
@@ -56,6 +58,7 @@ pub(crate) use comment_lists::LISTS_IN_A_QUERY_MAX;
 pub use deletion_marks::{DeletedPost, MarksPage};
 pub use idempotency::Idempotency;
 pub use moderation_queue::Report;
+pub use newest::NewestRead;
 pub use reactions::PersonOnComment;
 pub use replies::Parent;
 pub(crate) use replies::any_parent;

@@ -11,13 +11,14 @@ use std::cmp::Reverse;
 use bson::oid::ObjectId;
 use bson::{Bson, Document, RawArray, RawDocument, RawDocumentBuf, doc};
 use changefeed::{
-    NetChange, Projection, SendAction, Slot, Source, Unfoldable, Unreadable, Unreadables,
-    for_each_in_session,
+    AppliedBatch, NetChange, Projection, SendAction, Slot, Source, Unfoldable, Unreadable,
+    Unreadables, for_each_in_session,
 };
 use mongodb::{Client, ClientSession, Collection, Database};
 use subgraph::author::ANONYMOUS;
 use subgraph::stored_comment::{SHAPE, of_posts};
-use subgraph::{StoredComment, reference};
+use subgraph::{StoredComment, WrittenIn, reference};
+use traces::{Kind, Tracer};
 
 use crate::comment::Comment;
 use crate::discussion::LATEST_COMMENTS_MAX;
@@ -26,6 +27,9 @@ use crate::discussion::LATEST_COMMENTS_MAX;
 pub const FIELD: &str = "discussion";
 /// What its checkpoints and leases are named by.
 pub const NAME: &str = "comments-of-posts";
+
+/// Links of the span of one batch.
+const LINKS_MAX: usize = 128;
 
 const LATEST_MAX: i32 = LATEST_COMMENTS_MAX as i32;
 
@@ -52,6 +56,7 @@ pub struct CommentProjection {
     comments: Collection<RawDocumentBuf>,
     posts: Collection<Document>,
     unreadables: Unreadables,
+    tracer: Tracer,
 }
 
 impl CommentProjection {
@@ -61,7 +66,14 @@ impl CommentProjection {
             comments: database.collection("comments"),
             posts: database.collection("posts"),
             unreadables,
+            tracer: Tracer::off(),
         }
+    }
+
+    /// The projection with a span for each batch.
+    #[must_use]
+    pub fn traced(self, tracer: Tracer) -> Self {
+        Self { tracer, ..self }
     }
 
     /// Logs the comments of these posts that cannot be read.
@@ -176,6 +188,23 @@ impl Projection for CommentProjection {
             "$inc": { slot.path("count"): count },
             "$max": { slot.path("lastAt"): last_at },
         })
+    }
+
+    /// The span of a batch is in the trace of the first mutation in it that was recorded, and has links to all of them.
+    fn applied(&self, batch: &AppliedBatch<'_>) {
+        if !self.tracer.is_on() {
+            return;
+        }
+        let mut contexts = batch
+            .documents()
+            .filter_map(|(before, after)| WrittenIn::of(after?).since(before.map(WrittenIn::of)));
+        let first = contexts.next();
+        let span = self.tracer.root(first, "apply comments", Kind::Consumer);
+        let mut span = span.begun_at(batch.began());
+        span.set("messaging.batch.message_count", batch.changes());
+        for context in first.into_iter().chain(contexts).take(LINKS_MAX) {
+            span.link(&context);
+        }
     }
 
     async fn compute(

@@ -105,7 +105,8 @@ pub async fn run(
     let comments = comment_projection::source(streams.clone(), database);
     let projector = Projector::start(
         comments.clone(),
-        CommentProjection::new(database, projection_metrics.unreadables().clone()),
+        CommentProjection::new(database, projection_metrics.unreadables().clone())
+            .traced(subgraph.tracer.clone()),
         settings,
         projection_metrics,
     )

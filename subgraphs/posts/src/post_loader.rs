@@ -17,7 +17,7 @@ pub struct PostLoader(Store);
 impl PostLoader {
     /// A data loader over the store.
     pub fn new(store: Store) -> DataLoader<Self> {
-        DataLoader::new(Self(store), tokio::spawn).delay(BATCH_WINDOW)
+        DataLoader::new(Self(store), subgraph::spawn_in_trace).delay(BATCH_WINDOW)
     }
 }
 

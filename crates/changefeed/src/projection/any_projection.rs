@@ -10,7 +10,7 @@ use mongodb::error::Result;
 
 use crate::{FromDocument, Unreadable};
 
-use super::{NetChange, Projection, Slot, Unfoldable};
+use super::{AppliedBatch, NetChange, Projection, Slot, Unfoldable};
 
 /// A document of the source, as the projection reads it.
 pub(crate) struct SourceDocument(Box<dyn Any + Send + Sync>);
@@ -31,6 +31,7 @@ pub(crate) trait AnyProjection: Send + Sync {
         changes: &[NetChange<'_, SourceDocument>],
     ) -> std::result::Result<Vec<Document>, Unfoldable>;
     fn modify(&self, slot: &Slot, changes: &[NetChange<'_, SourceDocument>]) -> Option<Document>;
+    fn applied(&self, batch: &AppliedBatch<'_>);
     fn compute<'a>(
         &'a self,
         targets: &'a [Bson],
@@ -83,6 +84,10 @@ impl<P: Projection> AnyProjection for P {
 
     fn modify(&self, slot: &Slot, changes: &[NetChange<'_, SourceDocument>]) -> Option<Document> {
         Projection::modify(self, slot, &all_typed::<P>(changes))
+    }
+
+    fn applied(&self, batch: &AppliedBatch<'_>) {
+        Projection::applied(self, batch);
     }
 
     fn compute<'a>(

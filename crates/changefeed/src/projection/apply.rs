@@ -12,7 +12,6 @@ use crate::log_value::shortened;
 use crate::stream::{RawEvent, Signal, Start};
 use crate::{Change, ChangeKind, Error, ResumeToken, SendAction, WithCauses, marker};
 
-use super::Slot;
 use super::any_projection::SourceDocument;
 use super::batch::Batch;
 use super::checkpoint::Checkpoint;
@@ -22,6 +21,7 @@ use super::give_way;
 use super::leader::{Ended, Idle, Leader, Uncommitted};
 use super::transaction::{Refusal, Writes, probe};
 use super::transaction_size::Size;
+use super::{AppliedBatch, Slot};
 
 /// The wait before a batch that the server refuses is tried again.
 const REFUSED_PAUSE: Duration = Duration::from_millis(50);
@@ -93,6 +93,13 @@ impl Leader<'_> {
             batch.used = used;
             batch.full |= taken < batch.events.len();
             let took = self.write(&batch.events[..taken], decoded).await?;
+            if own > 0 {
+                self.instance.projection.applied(&AppliedBatch {
+                    began: began.into_std(),
+                    changes: own,
+                    events: &batch.events[..taken],
+                });
+            }
             batch.events.drain(..taken);
             self.suspects = self.suspects.saturating_sub(own);
             if own > 0 {
@@ -124,7 +131,7 @@ impl Leader<'_> {
                 self.publish();
                 Ok(None)
             }
-            Some(Signal::Event(_) | Signal::Level) | None => Ok(None),
+            Some(Signal::Event(_) | Signal::Level(_)) | None => Ok(None),
         }
     }
 

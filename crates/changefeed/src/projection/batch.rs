@@ -96,7 +96,7 @@ pub(crate) async fn gather(
                 bytes += event.document.as_bytes().len();
                 batch.events.push(event);
             }
-            Signal::Level => {}
+            Signal::Level(_) => {}
             end @ (Signal::Idle(_) | Signal::Lost(_)) => {
                 batch.end = Some(end);
                 break;

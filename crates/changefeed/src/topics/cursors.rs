@@ -7,10 +7,11 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::position::first_after;
-use crate::{Cursor, Error, ResumeToken, Source, WithCauses};
+use crate::{Cursor, Error, OperationTime, ResumeToken, Source, WithCauses};
 
 use super::TopicField;
 use super::cursor::Codec;
+use super::hub::AHEAD_SECONDS_MAX;
 
 /// How often the cluster's time is read. A subscription after a cursor gets the changes of this time again.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -52,6 +53,12 @@ impl Cursors {
         let topic = self.topic_field.topic(topic.into());
         let after = first_after(*self.now.borrow());
         self.codec.encode(&topic, &ResumeToken::before(after))
+    }
+
+    /// As [`crate::Hub::is_future`], by the cluster's time of the last second.
+    pub fn is_future(&self, time: OperationTime) -> bool {
+        let now = self.now.borrow().time;
+        time.timestamp().time > now.saturating_add(AHEAD_SECONDS_MAX)
     }
 
     /// Creates again what cursors and the hubs need in the database, where it is missing. Call it after the collection is

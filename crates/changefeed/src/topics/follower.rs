@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 
 use bson::{Bson, Timestamp};
+use tokio::time::Instant;
 
 use crate::change::RawChange;
 use crate::{Change, FromDocument, Unreadables};
@@ -27,10 +28,12 @@ pub enum Seen<'a, T> {
     Began(Timestamp),
     /// A change. Others of the same time may follow.
     Change(SeenChange<'a, T>),
-    /// Everything that happened up to this time was shown.
+    /// Everything that happened up to this time, and at it, was shown.
     Reached(Timestamp),
-    /// Everything that the server had a moment ago was shown. While a stream is late, and after a fault, this does not come.
-    Level,
+    /// Everything was shown that the server had at this moment, which may be a while ago: what has happened since may be
+    /// missing. While a stream is late, and after a fault, this does not come. It never comes where a stream does not
+    /// know how late it is ([`crate::Source::unknown_lag`]).
+    Level(Instant),
     /// It cannot go on, or the hub stops. Changes are missing from here on.
     Ended,
 }
@@ -60,6 +63,12 @@ impl<'a, T: FromDocument> SeenChange<'a, T> {
     /// When it happened, on the cluster's clock. The changes of one transaction share it.
     pub fn cluster_time(&self) -> Timestamp {
         self.change.cluster_time
+    }
+
+    /// Whether it was made in a transaction: others with the same time may follow. One that was not comes alone at its
+    /// time, on a replica set.
+    pub fn is_in_transaction(&self) -> bool {
+        self.change.is_in_transaction
     }
 
     /// The topics of the document before and after it; `None` if they are not known, because an image is missing.

@@ -13,8 +13,8 @@ use crate::position::{Position, first_after, last_before};
 use crate::server_clock::ServerClock;
 use crate::stream::{self, Content, LossPause, Pace, RawEvent, Signal, Start};
 use crate::{
-    CursorError, Error, FromDocument, HubMetrics, HubSettings, ResumeToken, Source, Subscription,
-    WithCauses,
+    CursorError, Error, FromDocument, HubMetrics, HubSettings, OperationTime, ResumeToken, Source,
+    Subscription, UnknownLag, WithCauses,
 };
 
 use super::catch_up::CatchUps;
@@ -43,7 +43,7 @@ const CLOCK_INTERVAL: Duration = Duration::from_secs(10);
 /// A cursor that is this far ahead of the present is not from the future. The parts of a cluster hear of its time at
 /// different moments (a router of a sharded cluster, a primary that is cut off), and a subscriber that is let in
 /// too early waits no longer than this.
-const AHEAD_SECONDS_MAX: u32 = 60;
+pub(super) const AHEAD_SECONDS_MAX: u32 = 60;
 /// The wait for the cluster's time. Without an answer, the cursor is accepted.
 const LATEST_TIME_LIMIT: Duration = Duration::from_secs(2);
 
@@ -67,6 +67,8 @@ pub(crate) struct Shared<T> {
     follower: Option<Arc<dyn Follower<T>>>,
     /// When the hub was level with its source.
     level: Level,
+    /// Why it cannot know, where somebody follows it.
+    unknown_lag: Option<UnknownLag>,
     /// Changes up to this time were over when the hub started.
     pub started: Timestamp,
     /// When the stream last gave a sign of life.
@@ -109,6 +111,10 @@ impl<T: FromDocument> Hub<T> {
         source.enable_images().await?;
         let codec = Codec::load(&source).await?;
         let clock = ServerClock::read(source.database()).await?;
+        let unknown_lag = match &follower {
+            Some(_) => source.unknown_lag().await?,
+            None => None,
+        };
         let started = source.now().await?;
         // Whole seconds, rounded up.
         let before =
@@ -131,6 +137,7 @@ impl<T: FromDocument> Hub<T> {
             heard: Mutex::new(Instant::now()),
             answers: watch::Sender::new(true),
             level: Level::new(clock.clone()),
+            unknown_lag,
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             looked_back: CancellationToken::new(),
@@ -274,6 +281,15 @@ impl<T: FromDocument> Hub<T> {
         self.shared.level.since(self.shared.rings.head_time())
     }
 
+    /// Whether a time is more than a minute later than everything that the hub has heard of, and than the server's clock. No
+    /// write has such a time, unless the servers' clocks were set back.
+    pub fn is_future(&self, time: OperationTime) -> bool {
+        let time = time.timestamp();
+        let seen = self.shared.rings.head_time().max(self.shared.started);
+        time.time > seen.time.saturating_add(AHEAD_SECONDS_MAX)
+            && self.shared.level.is_ahead(time, AHEAD_SECONDS_MAX)
+    }
+
     /// Whether changes reach the hub: false while its stream is silent, as when the database is away. What happens
     /// meanwhile follows.
     pub fn answers(&self) -> watch::Receiver<bool> {
@@ -394,6 +410,7 @@ async fn follow_from<T: FromDocument>(shared: &Shared<T>, start: Timestamp) -> O
         tells_level: true,
     };
     let mut signals = stream::read(&shared.source, Start::At(start), options);
+    let shown = |head| shown_up_to(head, start, shared.unknown_lag);
     // Where the stream was after the answer before.
     let mut last_head = None;
     // When the last change of this answer happened.
@@ -411,31 +428,43 @@ async fn follow_from<T: FromDocument>(shared: &Shared<T>, start: Timestamp) -> O
                     return Some(end);
                 }
             }
-            Some(Signal::Level) => {
+            Some(Signal::Level(asked)) => {
                 let head = shared.rings.head_time();
-                shared.follower_sees(Seen::Reached(head));
+                shared.follower_sees(Seen::Reached(shown(head)));
                 let is_level = match last_change.take() {
                     // An answer may have a part of what there is, above all after a fault.
                     Some(change) => shared.level.age(change) <= CHANGE_AGE_MAX,
                     // The server answers that there is nothing also where it has only not come further in its time.
-                    None => shared.level.since(head) <= RECENT_MAX || last_head == Some(head),
+                    None => {
+                        shared.level.reach_moment(asked);
+                        shared.level.since(head) <= RECENT_MAX || last_head == Some(head)
+                    }
                 };
-                if is_level {
-                    shared.follower_sees(Seen::Level);
+                if is_level && shared.unknown_lag.is_none() {
+                    shared.follower_sees(Seen::Level(asked));
                 }
                 last_head = Some(head);
             }
             Some(Signal::Idle(token)) => {
                 *lock(&shared.heard) = Instant::now();
                 if let Some(position) = Position::of(&token) {
-                    shared.follower_sees(Seen::Reached(position.time));
+                    shared.follower_sees(Seen::Reached(shown(position.time)));
                     shared.rings.reach(&token, &position);
                 }
-                shared.level.reach_now();
             }
             Some(Signal::Lost(error)) => return Some(WithCauses(&error).to_string().into()),
             None => return Some("the stream's reader ended".to_owned().into()),
         }
+    }
+}
+
+/// The time up to which a stream has shown everything that began with the changes of `start` and has come to `head`.
+fn shown_up_to(head: Timestamp, start: Timestamp, lag: Option<UnknownLag>) -> Timestamp {
+    // What has the time of the beginning may be to come; and of what several shards did at the same time, a router may
+    // have shown a part.
+    match head <= start || lag == Some(UnknownLag::Router) {
+        true => last_before(head),
+        false => head,
     }
 }
 
@@ -541,4 +570,19 @@ async fn restart<T>(shared: &Shared<T>) -> Option<Timestamp> {
 async fn beginning(source: &Source) -> Result<Timestamp, Error> {
     source.enable_images().await?;
     Ok(first_after(source.now().await?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_the_time_of_a_place_may_be_to_come() {
+        let at = |increment| Timestamp { time: 9, increment };
+        let (start, later) = (at(4), at(6));
+        assert_eq!(shown_up_to(start, start, None), at(3));
+        assert_eq!(shown_up_to(later, start, None), later);
+        let router = Some(UnknownLag::Router);
+        assert_eq!(shown_up_to(later, start, router), at(5));
+    }
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use bson::{DateTime, Timestamp};
+use tokio::time::Instant;
 
 use crate::server_clock::ServerClock;
 
@@ -21,9 +22,9 @@ impl Level {
         Self { clock, at }
     }
 
-    /// Everything up to now is there.
-    pub fn reach_now(&self) {
-        self.reach(self.clock.now());
+    /// Everything up to this moment is there.
+    pub fn reach_moment(&self, moment: Instant) {
+        self.reach(self.clock.time_at(moment));
     }
 
     /// Everything up to this time is there.
@@ -36,6 +37,12 @@ impl Level {
     pub fn since(&self, time: Timestamp) -> Duration {
         let second = DateTime::from_millis(i64::from(time.time) * 1_000);
         Duration::from_secs(self.clock.since(second).as_secs())
+    }
+
+    /// Whether a time of the cluster's is so far after the server's.
+    pub fn is_ahead(&self, time: Timestamp, seconds: u32) -> bool {
+        let now = self.clock.now().timestamp_millis() / 1_000;
+        i64::from(time.time) > now.saturating_add(i64::from(seconds))
     }
 
     /// How long ago a time of the server's was.
@@ -63,6 +70,8 @@ mod tests {
         let server = DateTime::now().timestamp_millis() - 10 * hour;
         let level = Level::new(ServerClock::at(DateTime::from_millis(server)));
         assert!(level.behind() < HOUR);
+        level.reach_moment(Instant::now() - HOUR);
+        assert!(level.behind() < HOUR, "it only moves on");
         // A change of the server's future, and then of its past.
         level.reach(DateTime::from_millis(server + hour));
         assert_eq!(level.behind(), Duration::ZERO);

@@ -130,7 +130,7 @@ async fn look<T: FromDocument>(shared: &Shared<T>, from: Timestamp, end: Timesta
                 Noted::Gone(Some(time)) => return Looked::GoneAt(time),
                 Noted::Gone(None) => return Looked::Failed,
             },
-            Some(Signal::Level) => {}
+            Some(Signal::Level(_)) => {}
             Some(Signal::Idle(token)) => {
                 if Position::of(&token).is_some_and(|place| place.time >= end) {
                     return Looked::Done(past);

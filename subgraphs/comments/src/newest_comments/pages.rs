@@ -6,6 +6,7 @@
 //! Pages and loads belong to one line of the stream. When it ends, all are dropped; a load that was registered before
 //! keeps nothing.
 
+use std::cell::LazyCell;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,8 +33,8 @@ const WAITING_BYTES_MAX: usize = 256 << 10;
 /// Posts whose own last write is remembered until the stream has shown it. If there are more, every read waits for the
 /// last of all.
 const WRITTEN_POSTS_MAX: usize = 4_096;
-/// No page is used for longer after the last moment at which the stream had shown all that the server had. In between,
-/// and after a fault, there may be changes that are shown in a moment.
+/// No page is used for longer after the last moment of which the stream has shown all that the server had then. In
+/// between, and after a fault, there may be changes that are shown in a moment.
 const LEVEL_FOR: Duration = Duration::from_secs(1);
 /// The stream hands changes on at once for so long after a read.
 const IN_USE_FOR: Duration = Duration::from_secs(2);
@@ -49,20 +50,29 @@ const BEFORE_ALL: Timestamp = Timestamp {
 pub struct Pages {
     bytes_max: usize,
     state: Mutex<State>,
-    /// The stream has shown every change up to this time.
-    reached: watch::Sender<Timestamp>,
+    /// What [`State::shown`] is, for those who wait.
+    shown: watch::Sender<Shown>,
     /// The last read, in milliseconds after `began`.
     last_read_ms: AtomicU64,
     began: Instant,
     pub metrics: PageMetrics,
 }
 
+/// How far the stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// It has shown every change up to this time.
+    reached: Timestamp,
+    /// The time of the last change that was alone at its time, if that is later: it has shown that one, too. A write of this
+    /// process is shown by then, and nobody needs to wait for more.
+    alone: Timestamp,
+}
+
 struct State {
     /// Whether the stream goes on.
     follows: bool,
-    /// It has shown every change up to this time.
-    reached: Timestamp,
-    /// The time of the last change that it has shown, or `reached`.
+    shown: Shown,
+    /// The time of the last change that it has shown, or up to which it has shown all.
     seen: Timestamp,
     pages: HashMap<PostId, Held>,
     /// The posts with a page, in the order in which they are looked at when one has to give way.
@@ -77,8 +87,16 @@ struct State {
     /// Up to where writes that were shown are removed from `written`.
     pruned_at: Timestamp,
     refused_until: Option<Instant>,
-    /// When the stream had last shown all that the server had, in this line.
+    /// The last moment of which the stream has shown all that the server had then, in this line.
     level_at: Option<Instant>,
+    dropped: Dropped,
+}
+
+/// What is not kept any more, to be dropped without the lock: it may be as much as all pages hold.
+#[derive(Default)]
+struct Dropped {
+    pages: Vec<Page>,
+    loads: Vec<Load>,
 }
 
 struct Held {
@@ -104,8 +122,8 @@ struct Load {
 pub enum Look {
     /// The page, which has everything that the reader has to see.
     Found(Vec<Arc<Comment>>),
-    /// There is a page, but the stream has not shown everything up to this time.
-    Behind(Timestamp),
+    /// There is a page, but the stream has to come so far first.
+    Behind(Shown),
     /// Somebody reads the page. The receiver's sender goes when it has.
     Loading(watch::Receiver<()>),
     /// There is no page of this size. It has to have everything up to this time.
@@ -121,7 +139,7 @@ impl Pages {
             bytes_max,
             state: Mutex::new(State {
                 follows: false,
-                reached: BEFORE_ALL,
+                shown: Shown::NOTHING,
                 seen: BEFORE_ALL,
                 pages: HashMap::new(),
                 queue: VecDeque::new(),
@@ -133,8 +151,9 @@ impl Pages {
                 written_anywhere: BEFORE_ALL,
                 refused_until: None,
                 level_at: None,
+                dropped: Dropped::default(),
             }),
-            reached: watch::Sender::new(BEFORE_ALL),
+            shown: watch::Sender::new(Shown::NOTHING),
             last_read_ms: AtomicU64::new(0),
             began: Instant::now(),
             metrics,
@@ -152,32 +171,45 @@ impl Pages {
         let now_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last_read_ms.store(now_ms.max(1), Ordering::Relaxed);
         let mut state = self.lock();
-        if !state.is_level() || state.is_refused() {
+        let (own, asked) = (state.written_to(post), seen.unwrap_or(BEFORE_ALL));
+        let (shown, is_level) = (state.shown, state.is_level());
+        let held = state.pages.get_mut(&post).map(|held| {
+            // In any case: while the stream is late, the pages that are read do not give way either.
+            held.was_read = true;
+            &held.page
+        });
+        if !is_level {
             return Look::Off;
         }
-        let required = state.required(post).max(seen.unwrap_or(BEFORE_ALL));
-        let reached = state.reached;
-        if let Some(held) = state.pages.get_mut(&post)
-            && let Some(comments) = held.page.first(count)
+        if let Some(page) = held
+            && let Some(comments) = page.first(count)
         {
-            if held.page.as_of().max(reached) < required {
-                return Look::Behind(required);
-            }
-            held.was_read = true;
-            return Look::Found(comments.to_vec());
+            let unless_read = |time| match page.as_of() >= time {
+                true => BEFORE_ALL,
+                false => time,
+            };
+            let required = Shown {
+                reached: unless_read(asked),
+                alone: unless_read(own),
+            };
+            return match shown.is_at(required) {
+                true => Look::Found(comments.to_vec()),
+                false => Look::Behind(required),
+            };
         }
         match state.loads.get(&post) {
             Some(load) => Look::Loading(load.done.subscribe()),
+            None if state.is_refused() => Look::Off,
             // And what the stream has shown: a cursor beside the list may be of that.
-            None => Look::Missing(required.max(state.seen)),
+            None => Look::Missing(own.max(asked).max(state.seen)),
         }
     }
 
-    /// Waits until the stream has shown every change up to a time; whoever calls limits the wait.
-    pub async fn reaches(&self, time: Timestamp) {
-        let mut reached = self.reached.subscribe();
+    /// Waits until the stream has come so far; whoever calls limits the wait.
+    pub async fn reaches(&self, required: Shown) {
+        let mut shown = self.shown.subscribe();
         // The sender lives as long as `self`.
-        let _ = reached.wait_for(|reached| *reached >= time).await;
+        let _ = shown.wait_for(|shown| shown.is_at(required)).await;
     }
 
     /// Remembers that this process has written to a post (or to one that is not known): whoever reads it from now on has
@@ -188,10 +220,10 @@ impl Pages {
         }
         let mut state = self.lock();
         let state = &mut *state;
-        let reached = state.reached;
-        if state.written.len() >= WRITTEN_POSTS_MAX && reached > state.pruned_at {
-            state.written.retain(|_, at| *at > reached);
-            state.pruned_at = reached;
+        let shown = state.shown.alone;
+        if state.written.len() >= WRITTEN_POSTS_MAX && shown > state.pruned_at {
+            state.written.retain(|_, at| *at > shown);
+            state.pruned_at = shown;
         }
         let of_post = match post {
             Some(post) if state.written.len() < WRITTEN_POSTS_MAX => {
@@ -236,13 +268,23 @@ impl Pages {
         self.lock().refused_until = Some(Instant::now() + REFUSED_FOR);
     }
 
-    /// The stream has shown a change of comments of some posts, or, if they are not known, of any.
+    /// The stream has shown a change of comments of some posts, or, if they are not known, of any. It may be alone at its
+    /// time.
     fn pass(
         &self,
-        at: Timestamp,
+        (at, is_alone): (Timestamp, bool),
         posts: Option<&[PostId]>,
         decode: impl FnOnce() -> Option<ChangeKind<Comment>>,
     ) {
+        let is_kept = |state: &State| {
+            let is_kept = |post| state.pages.contains_key(post) || state.loads.contains_key(post);
+            posts.is_some_and(|posts| posts.iter().any(is_kept))
+        };
+        let change = LazyCell::new(decode);
+        // Without the lock: a document may have 16 MB.
+        if is_kept(&self.lock()) {
+            LazyCell::force(&change);
+        }
         let mut state = self.lock();
         match posts {
             None => {
@@ -251,20 +293,21 @@ impl Pages {
                 state.loads.values_mut().for_each(|it| it.changes = None);
                 self.metrics.doubtful.inc_by(dropped as u64);
             }
-            Some(posts) => {
-                let is_kept =
-                    |post| state.pages.contains_key(post) || state.loads.contains_key(post);
-                if posts.iter().any(is_kept)
-                    && let Some(change) = decode()
-                {
+            // Or a load has begun meanwhile, and the change is read now.
+            Some(posts) if is_kept(&state) => {
+                if let Some(change) = &*change {
                     for post in posts {
-                        self.change_of(&mut state, *post, at, &change);
+                        self.change_of(&mut state, *post, at, change);
                     }
                 }
             }
+            Some(_) => {}
         }
         state.seen = at.max(state.seen);
-        self.show(&state);
+        if is_alone {
+            state.shown.alone = at.max(state.shown.alone);
+        }
+        self.tell(state);
     }
 
     fn change_of(
@@ -295,22 +338,28 @@ impl Pages {
         }
     }
 
-    fn reach(&self, mut state: MutexGuard<'_, State>, time: Timestamp) {
-        state.reached = time.max(state.reached);
-        state.seen = time.max(state.seen);
-        let reached = state.reached;
+    /// Tells those who wait how far the stream is. Only the stream itself does so.
+    fn tell(&self, state: MutexGuard<'_, State>) {
+        let shown = state.shown;
+        self.release(state);
+        let is_new = |it: &mut Shown| std::mem::replace(it, shown) != shown;
+        self.shown.send_if_modified(is_new);
+    }
+
+    /// Drops what is not kept any more, without the lock.
+    fn release(&self, mut state: MutexGuard<'_, State>) {
+        self.metrics.pages.set(state.pages.len() as i64);
+        self.metrics.bytes.set(state.bytes as i64);
+        let dropped = std::mem::take(&mut state.dropped);
         drop(state);
-        self.reached.send_if_modified(|it| {
-            let grows = reached > *it;
-            *it = reached.max(*it);
-            grows
-        });
+        drop(dropped);
     }
 
     /// Keeps a page, in the place of the one that there was.
     fn keep(&self, state: &mut State, post: PostId, page: Page) {
         state.remove(post);
         if page.bytes() > self.bytes_max / PAGE_SHARE {
+            state.dropped.pages.push(page);
             return;
         }
         state.bytes += page.bytes() + ENTRY_BYTES;
@@ -341,11 +390,6 @@ impl Pages {
         }
     }
 
-    fn show(&self, state: &State) {
-        self.metrics.pages.set(state.pages.len() as i64);
-        self.metrics.bytes.set(state.bytes as i64);
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -358,23 +402,38 @@ impl Follower<Comment> for Pages {
                 let mut state = self.lock();
                 state.clear();
                 state.follows = self.is_on();
-                (state.reached, state.seen) = (after, after);
-                self.show(&state);
-                drop(state);
-                self.reached.send_replace(after);
+                state.shown = Shown {
+                    reached: after,
+                    alone: after,
+                };
+                state.seen = after;
+                self.tell(state);
             }
             Seen::Change(change) => {
                 let posts = change.topics().map(posts_of);
                 let decode = || change.decode().map(|change| change.kind);
-                self.pass(change.cluster_time(), posts.as_deref(), decode);
+                let is_alone = !change.is_in_transaction();
+                self.pass((change.cluster_time(), is_alone), posts.as_deref(), decode);
             }
-            Seen::Reached(time) => self.reach(self.lock(), time),
-            Seen::Level => self.lock().level_at = Some(Instant::now()),
+            Seen::Reached(time) => {
+                let mut state = self.lock();
+                let Shown { reached, alone } = state.shown;
+                state.shown = Shown {
+                    reached: time.max(reached),
+                    alone: time.max(alone),
+                };
+                state.seen = time.max(state.seen);
+                self.tell(state);
+            }
+            Seen::Level(moment) => {
+                let mut state = self.lock();
+                state.level_at = state.level_at.max(Some(moment));
+            }
             Seen::Ended => {
                 let mut state = self.lock();
                 state.clear();
                 state.follows = false;
-                self.show(&state);
+                self.release(state);
             }
         }
     }
@@ -388,9 +447,20 @@ impl Follower<Comment> for Pages {
     }
 }
 
+impl Shown {
+    const NOTHING: Self = Self {
+        reached: BEFORE_ALL,
+        alone: BEFORE_ALL,
+    };
+
+    fn is_at(&self, required: Self) -> bool {
+        self.reached >= required.reached && self.alone >= required.alone
+    }
+}
+
 impl State {
-    /// What a reader of a post has to see in any case.
-    fn required(&self, post: PostId) -> Timestamp {
+    /// When this process has last written to a post.
+    fn written_to(&self, post: PostId) -> Timestamp {
         let of_post = self.written.get(&post).copied().unwrap_or(BEFORE_ALL);
         of_post.max(self.written_anywhere)
     }
@@ -399,19 +469,15 @@ impl State {
         self.follows && self.level_at.is_some_and(|at| at.elapsed() <= LEVEL_FOR)
     }
 
-    fn is_refused(&mut self) -> bool {
-        if self
-            .refused_until
-            .is_some_and(|until| Instant::now() >= until)
-        {
-            self.refused_until = None;
-        }
-        self.refused_until.is_some()
+    fn is_refused(&self) -> bool {
+        self.refused_until
+            .is_some_and(|until| Instant::now() < until)
     }
 
     fn remove(&mut self, post: PostId) {
         if let Some(held) = self.pages.remove(&post) {
             self.bytes -= held.page.bytes() + ENTRY_BYTES;
+            self.dropped.pages.push(held.page);
         }
         // Places of pages that are gone must not pile up.
         if self.queue.len() > 2 * self.pages.len() + 64 {
@@ -423,7 +489,8 @@ impl State {
     }
 
     fn clear_pages(&mut self) {
-        self.pages.clear();
+        let pages = self.pages.drain().map(|(_, held)| held.page);
+        self.dropped.pages.extend(pages);
         self.queue.clear();
         self.bytes = 0;
     }
@@ -431,7 +498,8 @@ impl State {
     /// Nothing is kept of the line that ended, and its loads keep nothing.
     fn clear(&mut self) {
         self.clear_pages();
-        self.loads.clear();
+        let loads = self.loads.drain().map(|(_, load)| load);
+        self.dropped.loads.extend(loads);
         self.level_at = None;
     }
 }
@@ -470,20 +538,23 @@ impl Loading {
                 continue;
             };
             // A server that was elected a moment ago may have an older snapshot than what the stream has shown.
-            let Some(changes) = load.changes.filter(|_| as_of >= load.from) else {
-                continue;
-            };
-            let comments = read.get(post).cloned().unwrap_or_default();
-            let mut page = Page::new(comments, size, as_of);
-            let mut changes = changes.iter();
-            match changes.try_for_each(|(at, change)| page.apply(*post, *at, change)) {
-                Ok(()) => self.pages.keep(&mut state, *post, page),
-                Err(_) => {
-                    self.pages.metrics.doubtful.inc();
+            if let Some(changes) = &load.changes
+                && as_of >= load.from
+            {
+                let comments = read.get(post).cloned().unwrap_or_default();
+                let mut page = Page::new(comments, size, as_of);
+                let mut changes = changes.iter();
+                match changes.try_for_each(|(at, change)| page.apply(*post, *at, change)) {
+                    Ok(()) => self.pages.keep(&mut state, *post, page),
+                    Err(_) => {
+                        self.pages.metrics.doubtful.inc();
+                        state.dropped.pages.push(page);
+                    }
                 }
             }
+            state.dropped.loads.push(load);
         }
-        self.pages.show(&state);
+        self.pages.release(state);
     }
 }
 
@@ -491,8 +562,10 @@ impl Drop for Loading {
     fn drop(&mut self) {
         let mut state = self.pages.lock();
         for post in &self.posts {
-            state.take_load(*post, self.number);
+            let load = state.take_load(*post, self.number);
+            state.dropped.loads.extend(load);
         }
+        self.pages.release(state);
     }
 }
 

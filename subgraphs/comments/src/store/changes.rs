@@ -10,7 +10,7 @@ use subgraph::database_error::WRITE_TIME_MAX;
 use subgraph::transaction::Attempt;
 use subgraph::unchanged::{next_version, unchanged_since};
 use subgraph::viewer::exact;
-use subgraph::{DateTime, Moderator, Viewer, Written, readable};
+use subgraph::{DateTime, Moderator, Viewer, Written, WrittenIn, readable, written_in};
 
 use super::moderated::{Located, StoredEntry};
 use super::moderation_acts::line_about;
@@ -64,7 +64,7 @@ impl Store {
             Ok::<_, Error>((delete, session, deleted))
         });
         match one_write.await? {
-            (_, session, Some(post)) => Ok(Written::in_session(Some(post), &session)),
+            (_, _, Some(deleted)) => Ok(deleted),
             (delete, session, None) => self.calls.in_transaction_of(Some(session), delete).await,
         }
     }
@@ -127,7 +127,7 @@ impl Collections {
         &self,
         delete: &Delete,
         session: &mut ClientSession,
-    ) -> mongodb::error::Result<Option<PostId>> {
+    ) -> mongodb::error::Result<Option<Written<Option<PostId>>>> {
         let id = delete.id;
         let mut filter = readable_comment(id);
         delete.viewer.limit_to_unmoderated(&mut filter);
@@ -137,13 +137,18 @@ impl Collections {
         let Some(deleted) = delete.session(&mut *session).send().await? else {
             return Ok(None);
         };
+        // Before its reports go: nobody needs to wait for that, or for what other programs wrote until then.
+        let deleted = Written::in_session(deleted, session);
         // The comment is gone, whatever becomes of its reports: moderators never see them without it.
         if let Err(error) = self.remove_entry(id, session).await {
             tracing::warn!(error = %WithCauses(&error), comment.id = %id, "the reports of a deleted comment could not be deleted: the queue leaves them out");
         }
         // The filter finds none that cannot be read.
-        let deleted = readable::one::<Comment>(&deleted, &self.unreadables);
-        Ok(deleted.map(|comment| comment.post_id))
+        let comment = readable::one::<Comment>(&deleted.value, &self.unreadables);
+        Ok(comment.map(|comment| Written {
+            value: Some(comment.post_id),
+            operation_time: deleted.operation_time,
+        }))
     }
 
     /// Leaves a line if the viewer changes the comment as a moderator.
@@ -165,11 +170,15 @@ impl Collections {
 impl Edit {
     /// The update of the fields below a path, of what was last changed at `seen`.
     fn set(&self, path: &str, seen: Option<DateTime>) -> Document {
-        doc! { "$set": {
+        let mut set = doc! {
             format!("{path}text"): &self.text,
             format!("{path}edited"): true,
             format!("{path}updatedAt"): next_version(self.now, seen),
-        } }
+        };
+        if let Some(trace) = WrittenIn::now().text() {
+            set.insert(format!("{path}{}", written_in::FIELD), trace);
+        }
+        doc! { "$set": set }
     }
 
     /// Moves a visible comment to where its new text waits for a moderator. Its old text goes there first: what other

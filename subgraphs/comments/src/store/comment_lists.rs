@@ -1,13 +1,14 @@
 //! Pages of lists of comments by date: those of posts, and the replies to comments.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use bson::{Document, RawDocumentBuf, doc};
-use changefeed::SendAction;
+use bson::{Document, doc};
+use changefeed::OperationTime;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use subgraph::collections::exists;
 use subgraph::stored_comment::{SHAPE, of_posts};
-use subgraph::{BeyondCursors, Page, PageRequest, readable};
+use subgraph::{BeyondCursors, Page, PageRequest};
 
 use super::replies::{Parent, replies_to};
 use super::{CALLS_AT_ONCE, Store};
@@ -55,16 +56,20 @@ impl CommentList {
 }
 
 impl Store {
-    /// The same page of several lists of one kind.
+    /// The same page of several lists of one kind, with everything up to `after`.
+    ///
+    /// # Errors
+    /// [`Error::NotThereYet`] when the database does not have it yet.
     pub async fn comments_of_lists(
         &self,
         lists: &[CommentList],
         request: &PageRequest,
+        after: Option<OperationTime>,
     ) -> Result<HashMap<CommentList, Page<Comment>>, Error> {
         let chunks = lists.chunks(LISTS_IN_A_QUERY_MAX).map(<[_]>::to_vec);
         let chunks: Vec<_> = chunks.collect();
         let read = stream::iter(chunks)
-            .map(|lists| self.pages_of_lists(lists, *request))
+            .map(|lists| self.pages_of_lists(lists, *request, after))
             .buffer_unordered(CALLS_AT_ONCE)
             .try_concat();
         // Whether a cursor cut something off is one more look for each list; a query with a cursor
@@ -103,29 +108,28 @@ impl Store {
         &self,
         lists: Vec<CommentList>,
         request: PageRequest,
+        after: Option<OperationTime>,
     ) -> Result<Vec<Comment>, Error> {
-        let read = self.calls.run(|collections| async move {
-            let Some((first, others)) = lists.split_first() else {
-                return Ok(Vec::new());
-            };
-            let comments = &collections.comments;
-            let name = comments.name();
-            let unreadables = &collections.unreadables;
-            let read = readable::within_limit(
-                || SHAPE.filter(),
-                unreadables,
-                async |readable| {
-                    let readable = readable.unwrap_or_default();
-                    let mut stages = page_stages(*first, &request, &readable);
+        let lists: Arc<[CommentList]> = lists.into();
+        let read = self.run_after(after, |collections| {
+            let lists = lists.clone();
+            async move {
+                let Some((first, others)) = lists.split_first() else {
+                    return Ok(Vec::new());
+                };
+                let name = collections.comments.name();
+                let stages = |readable: &Document| {
+                    let mut stages = page_stages(*first, &request, readable);
                     stages.extend(others.iter().map(|list| {
-                        let branch = page_stages(*list, &request, &readable);
+                        let branch = page_stages(*list, &request, readable);
                         doc! { "$unionWith": { "coll": name, "pipeline": branch } }
                     }));
-                    let found = comments.aggregate(stages);
-                    found.with_type::<RawDocumentBuf>().send().await
-                },
-            );
-            Ok(read.await?)
+                    stages
+                };
+                let mut session = collections.session_after(after).await?;
+                let read = collections.readable_in(&mut session, after, stages);
+                Ok(read.await?)
+            }
         });
         read.await
     }

@@ -2,65 +2,91 @@
 //! into order for each page: `docs/decisions/replies.md` says what that costs.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bson::{Document, RawDocument, RawDocumentBuf, doc};
-use changefeed::{SendAction, read_all};
+use changefeed::{OperationTime, SendAction, for_each_in_session};
+use mongodb::options::ReadConcern;
 use subgraph::stored_comment::{SHAPE, of_posts};
 use subgraph::{BeyondCursors, Page, PageRequest, RankedPosition, readable};
 
-use super::Store;
 use super::replies::{COUNT_TIME_MAX, replies_of, too_many};
+use super::{Collections, Store};
 use crate::Error;
 use crate::comment::{Comment, CommentId};
 use crate::post::PostId;
 
 impl Store {
-    /// One page of a post's comments, those with the most replies first.
+    /// One page of a post's comments, those with the most replies first, with everything up to `after`.
     ///
     /// # Errors
-    /// [`Error::TooManyReplies`] when they cannot be counted in [`COUNT_TIME_MAX`].
+    /// [`Error::TooManyReplies`] when they cannot be counted in [`COUNT_TIME_MAX`]; [`Error::NotThereYet`] when the database
+    /// does not have everything up to `after` yet.
     pub async fn most_replied(
         &self,
         post: PostId,
         request: PageRequest<RankedPosition>,
+        after: Option<OperationTime>,
     ) -> Result<Page<(RankedPosition, Comment)>, Error> {
-        let turn = self.counts.take().await?;
-        let read = self.calls.run(move |collections| async move {
-            // Until the server has answered, also after the client has left.
-            let _turn = turn;
-            let comments = &collections.comments;
-            let ranked = comments.aggregate(stages(post, &request, comments.name()));
-            let ranked = ranked.max_time(COUNT_TIME_MAX);
-            let ranked = ranked.with_type::<RawDocumentBuf>().send();
-            let ranked = read_all(ranked.await.map_err(too_many)?).await;
-            let ranked = ranked.map_err(too_many)?;
-            let Some(ranked) = ranked.first() else {
-                return Ok(Page::default());
-            };
-            let beyond = BeyondCursors {
-                behind: !items(ranked, "behind").is_empty(),
-                ahead: !items(ranked, "ahead").is_empty(),
-            };
-            let page = request.page(items(ranked, "page"), beyond);
-
-            let ids = page.items.iter().map(|it| it.position.id);
-            let of_ids = doc! { "_id": { "$in": ids.collect::<Vec<_>>() } };
-            let found = comments.find(of_ids).send().await?;
-            let found = readable::all::<Comment>(found, &collections.unreadables).await?;
-            let found = found.into_iter().map(|comment| (comment.id, comment));
-            let mut found: HashMap<CommentId, Comment> = found.collect();
-            // One that was deleted a moment ago is left out; the list goes on after its cursor all the same.
-            let items = page.items.into_iter().filter_map(|position| {
-                let comment = found.remove(&position.position.id.into())?;
-                Some((position, comment))
-            });
-            Ok(Page {
-                items: items.collect(),
-                has_next: page.has_next,
-                has_previous: page.has_previous,
-            })
+        // Until the server has answered, also after the client has left.
+        let turn = Arc::new(self.counts.take().await?);
+        let read = self.run_after(after, |collections| {
+            let turn = turn.clone();
+            async move {
+                let _turn = turn;
+                collections.most_replied(post, request, after).await
+            }
         });
         read.await
+    }
+}
+
+impl Collections {
+    async fn most_replied(
+        &self,
+        post: PostId,
+        request: PageRequest<RankedPosition>,
+        after: Option<OperationTime>,
+    ) -> Result<Page<(RankedPosition, Comment)>, Error> {
+        let comments = &self.comments;
+        let mut session = self.session_after(after).await?;
+        let ranked = comments.aggregate(stages(post, &request, comments.name()));
+        let ranked = ranked.max_time(COUNT_TIME_MAX);
+        let ranked = match after {
+            Some(_) => ranked.read_concern(ReadConcern::majority()),
+            None => ranked,
+        };
+        let ranked = ranked.with_type::<RawDocumentBuf>().session(&mut session);
+        let ranked = ranked.send().await.map_err(too_many)?;
+        let mut found = None;
+        let mut take = |document: &RawDocument| found = Some(document.to_owned());
+        let read = for_each_in_session(ranked, &mut session, &mut take);
+        read.await.map_err(too_many)?;
+        let Some(ranked) = found else {
+            return Ok(Page::default());
+        };
+        let beyond = BeyondCursors {
+            behind: !items(&ranked, "behind").is_empty(),
+            ahead: !items(&ranked, "ahead").is_empty(),
+        };
+        let page = request.page(items(&ranked, "page"), beyond);
+
+        let ids = page.items.iter().map(|it| it.position.id);
+        let of_ids = doc! { "_id": { "$in": ids.collect::<Vec<_>>() } };
+        let found = comments.find(of_ids).send().await?;
+        let found = readable::all::<Comment>(found, &self.unreadables).await?;
+        let found = found.into_iter().map(|comment| (comment.id, comment));
+        let mut found: HashMap<CommentId, Comment> = found.collect();
+        // One that was deleted a moment ago is left out; the list goes on after its cursor all the same.
+        let items = page.items.into_iter().filter_map(|position| {
+            let comment = found.remove(&position.position.id.into())?;
+            Some((position, comment))
+        });
+        Ok(Page {
+            items: items.collect(),
+            has_next: page.has_next,
+            has_previous: page.has_previous,
+        })
     }
 }
 

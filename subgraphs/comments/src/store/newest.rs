@@ -3,34 +3,51 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bson::{Document, RawDocument, RawDocumentBuf, Timestamp, doc};
-use changefeed::{SendAction, WithCauses, for_each_in_session};
-use mongodb::ClientSession;
+use bson::{Document, Timestamp, doc};
+use changefeed::WithCauses;
 use mongodb::error::ErrorKind;
 use mongodb::options::SessionOptions;
-use subgraph::readable;
-use subgraph::stored_comment::{SHAPE, of_posts};
+use subgraph::database_error::code;
+use subgraph::stored_comment::of_posts;
 
 use super::{Collections, Store};
 use crate::Error;
 use crate::comment::Comment;
 use crate::post::PostId;
 
-/// The comments of each post, the newest first, and the time at which they were so.
-pub type NewestAt = (HashMap<PostId, Vec<Arc<Comment>>>, Timestamp);
+/// The comments of each post, the newest first.
+type Newest = HashMap<PostId, Vec<Arc<Comment>>>;
+
+/// What a read of the newest comments from a snapshot brought.
+pub enum NewestRead {
+    /// They, and the time at which they were so.
+    At(Newest, Timestamp),
+    /// The server has no snapshot to read, which lasts for a while.
+    NoSnapshot,
+    /// The server failed for another reason.
+    Refused,
+}
+
+/// The server's codes where it has no snapshot of a collection: `InvalidOptions` (it offers none), `SnapshotTooOld`,
+/// `SnapshotUnavailable` (the collection is capped, say).
+const NO_SNAPSHOT: [i32; 3] = [72, 239, 246];
 
 impl Store {
-    /// The newest `size` comments of each of the posts, from one snapshot; none if the server has no snapshot to read.
+    /// The newest `size` comments of each of the posts, from one snapshot.
     pub async fn newest_comments(
         &self,
         posts: Vec<PostId>,
         size: usize,
-    ) -> Result<Option<NewestAt>, Error> {
+    ) -> Result<NewestRead, Error> {
         let read = self.calls.run(|collections| async move {
             match collections.newest_at_snapshot(&posts, size).await {
                 Err(error) if matches!(*error.kind, ErrorKind::Command(_)) => {
                     tracing::debug!(error = %WithCauses(&error), "the newest comments could not be read from a snapshot");
-                    Ok(None)
+                    let has_none = code(&error).is_some_and(|code| NO_SNAPSHOT.contains(&code));
+                    Ok(match has_none {
+                        true => NewestRead::NoSnapshot,
+                        false => NewestRead::Refused,
+                    })
                 }
                 read => Ok(read?),
             }
@@ -44,51 +61,30 @@ impl Collections {
         &self,
         posts: &[PostId],
         size: usize,
-    ) -> mongodb::error::Result<Option<NewestAt>> {
+    ) -> mongodb::error::Result<NewestRead> {
         let mut options = SessionOptions::default();
         options.snapshot = Some(true);
         let session = self.comments.client().start_session();
         let mut session = session.with_options(options).await?;
-        // Most posts have no document that cannot be read: they are left out at the server only where there is one.
-        let (mut found, left_out) = self.newest(posts, size, None, &mut session).await?;
-        if left_out {
-            let readable = Some(SHAPE.filter());
-            (found, _) = self.newest(posts, size, readable, &mut session).await?;
+        let branches = |readable: &Document| {
+            let mut branches = posts.iter().map(|post| branch(*post, size, readable));
+            let mut stages = branches.next().unwrap_or_default();
+            let name = self.comments.name();
+            stages.extend(
+                branches.map(|branch| doc! { "$unionWith": { "coll": name, "pipeline": branch } }),
+            );
+            stages
+        };
+        let found = self.readable_in(&mut session, None, branches).await?;
+        let mut newest = Newest::with_capacity(posts.len());
+        for comment in found {
+            let of_post = newest.entry(comment.post_id).or_default();
+            of_post.push(Arc::new(comment));
         }
-        Ok(session.snapshot_time().map(|as_of| (found, as_of)))
-    }
-
-    /// And whether there were documents that cannot be read.
-    async fn newest(
-        &self,
-        posts: &[PostId],
-        size: usize,
-        readable: Option<Document>,
-        session: &mut ClientSession,
-    ) -> mongodb::error::Result<(HashMap<PostId, Vec<Arc<Comment>>>, bool)> {
-        let readable = readable.unwrap_or_default();
-        let mut branches = posts.iter().map(|post| branch(*post, size, &readable));
-        let mut stages = branches.next().unwrap_or_default();
-        let name = self.comments.name();
-        stages.extend(
-            branches.map(|branch| doc! { "$unionWith": { "coll": name, "pipeline": branch } }),
-        );
-        let found = self.comments.aggregate(stages);
-        let found = found.with_type::<RawDocumentBuf>().session(&mut *session);
-        let found = found.send().await?;
-
-        let mut comments: HashMap<PostId, Vec<Arc<Comment>>> = HashMap::with_capacity(posts.len());
-        let mut left_out = false;
-        let mut take =
-            |document: &RawDocument| match readable::one::<Comment>(document, &self.unreadables) {
-                Some(comment) => {
-                    let of_post = comments.entry(comment.post_id).or_default();
-                    of_post.push(Arc::new(comment));
-                }
-                None => left_out = true,
-            };
-        for_each_in_session(found, session, &mut take).await?;
-        Ok((comments, left_out))
+        Ok(match session.snapshot_time() {
+            Some(as_of) => NewestRead::At(newest, as_of),
+            None => NewestRead::NoSnapshot,
+        })
     }
 }
 

@@ -24,6 +24,7 @@ fn comment() -> Comment {
         edited: false,
         reactions: Reactions::default(),
         status: CommentStatus::Visible,
+        trace: Default::default(),
     }
 }
 

@@ -6,8 +6,6 @@ use std::time::Duration;
 use bson::oid::ObjectId;
 use bson::{Bson, Document, doc};
 use changefeed::OperationTime;
-use clap::Parser;
-use embedded_mongo::{Options, ReplicaSet};
 use futures_util::TryStreamExt;
 use futures_util::future::join_all;
 use mongodb::{ClientSession, Collection};
@@ -19,7 +17,7 @@ use crate::service::{Comments, texts};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Pages are kept.
-const ON: &str = "--newest-comments-bytes-max=33554432";
+pub const ON: &str = "--newest-comments-bytes-max=33554432";
 const READ: &str = "query ($of: [_Any!]!, $first: Int, $time: String) {
     _entities(representations: $of) { ... on Post {
         comments(first: $first, operationTime: $time) {
@@ -27,7 +25,7 @@ const READ: &str = "query ($of: [_Any!]!, $first: Int, $time: String) {
         }
     } }
 }";
-const CREATE: &str = "mutation ($post: ID!, $text: String!) {
+pub const CREATE: &str = "mutation ($post: ID!, $text: String!) {
     createComment(input: { postId: $post, text: $text }) { comment { id } operationTime }
 }";
 const EDIT: &str = "mutation ($id: ID!, $text: String!) {
@@ -38,7 +36,7 @@ const REACT: &str = "mutation ($id: ID!) {
     setReaction(input: { commentId: $id, reaction: LIKE }) { comment { id } }
 }";
 
-async fn read(service: &TestService, post: &str, first: usize, time: Option<String>) -> Value {
+pub async fn read(service: &TestService, post: &str, first: usize, time: Option<String>) -> Value {
     let of = json!([{ "__typename": "Post", "id": post }]);
     let variables = json!({ "of": of, "first": first, "time": time });
     service.data(READ, variables).await["_entities"][0]["comments"].take()
@@ -49,7 +47,7 @@ async fn first(comments: &Comments, post: &str) -> String {
 }
 
 /// How many pages were read from there.
-async fn reads(service: &TestService, from: &str) -> u64 {
+pub async fn reads(service: &TestService, from: &str) -> u64 {
     metric(
         service,
         &format!("comments_newest_reads_total{{from=\"{from}\"}}"),
@@ -57,7 +55,7 @@ async fn reads(service: &TestService, from: &str) -> u64 {
     .await
 }
 
-async fn metric(service: &TestService, name: &str) -> u64 {
+pub async fn metric(service: &TestService, name: &str) -> u64 {
     let request = service.http().get(service.url("/metrics")).send();
     let text = request.await.expect("an answer").text().await;
     let text = text.expect("a text");
@@ -66,7 +64,7 @@ async fn metric(service: &TestService, name: &str) -> u64 {
     line.trim().parse().expect("a number")
 }
 
-async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let wait = async {
         while !condition().await {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -81,7 +79,7 @@ fn oid(id: &str) -> ObjectId {
 }
 
 /// A comment as another program may write it.
-fn document(post: &str, text: &str) -> Document {
+pub fn document(post: &str, text: &str) -> Document {
     doc! { "_id": ObjectId::new(), "postId": oid(post), "text": text, "createdAt": bson::DateTime::now() }
 }
 
@@ -320,56 +318,6 @@ async fn a_collection_that_vanishes_takes_its_pages_along() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_silent_stream_makes_the_database_answer() {
-    let set = ReplicaSet::start(Options::default()).await.expect("a node");
-    let uri = set.uri_for("silent_pages");
-    let config =
-        comments::Config::parse_from(["comments", "--development", "--mongo-uri", &uri, ON]);
-    let comments =
-        TestService::start(|listener, lifecycle| comments::run(config, listener, lifecycle)).await;
-    comments.ready().await;
-    let client = mongodb::Client::with_uri_str(&uri).await;
-    let database = client.expect("a client").database("silent_pages");
-    let collection = database.collection::<Document>("comments");
-    let post = ObjectId::new().to_hex();
-    let insert = async |text: &str| {
-        let inserted = collection.insert_one(document(&post, text)).await;
-        inserted.expect("inserted");
-    };
-    insert("A").await;
-    until("memory is used", async || {
-        let seen = texts(&read(&comments, &post, 3, None).await);
-        assert_eq!(seen, ["A"]);
-        reads(&comments, "memory").await > 0
-    })
-    .await;
-    let streams = ["getMore", "aggregate"];
-    let failure = doc! { "errorCode": 43 };
-    let failed = set.fail_commands("comments change streams", &streams, failure, i32::MAX);
-    failed.await.expect("a fail point");
-    let before = reads(&comments, "database").await;
-    until("the silence is noticed", async || {
-        read(&comments, &post, 3, None).await;
-        reads(&comments, "database").await > before
-    })
-    .await;
-    for number in 0..5 {
-        let text = format!("T{number}");
-        insert(&text).await;
-        assert_eq!(texts(&read(&comments, &post, 3, None).await)[0], text);
-    }
-    let healed = set.fail_commands("nobody", &streams, doc! { "errorCode": 43 }, 1);
-    healed.await.expect("the fail point replaced");
-    let before = reads(&comments, "memory").await;
-    until("memory is used again", async || {
-        let seen = texts(&read(&comments, &post, 3, None).await);
-        assert_eq!(seen[0], "T4");
-        reads(&comments, "memory").await > before
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn pages_hold_no_more_than_they_may() {
     let bytes_max = 100_000;
     let flag = format!("--newest-comments-bytes-max={bytes_max}");
@@ -389,6 +337,84 @@ async fn pages_hold_no_more_than_they_may() {
     }
     assert!(metric(&comments, "comments_newest_evicted_total").await > 0);
     assert!(metric(&comments, "comments_newest_pages").await > 10);
+}
+
+/// Another time, so many seconds later.
+fn later(time: &Value, seconds: u64) -> String {
+    let time = u64::from_str_radix(time.as_str().expect("a time"), 16);
+    let time = time.expect("a number") + (seconds << 32);
+    format!("{time:016x}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_counts_for_every_order_and_page_that_the_database_reads() {
+    const READ: &str = "query ($of: [_Any!]!, $order: CommentOrder, $time: String) {
+        _entities(representations: $of) { ... on Post {
+            comments(first: 2, orderBy: $order, operationTime: $time) {
+                edges { node { text } } pageInfo { endCursor }
+            }
+        } }
+    }";
+    const NEXT: &str = "query ($of: [_Any!]!, $after: String, $time: String) {
+        _entities(representations: $of) { ... on Post {
+            comments(first: 2, after: $after, operationTime: $time) { edges { node { text } } }
+        } }
+    }";
+    let comments = Comments::start_with(&["--newest-comments-bytes-max=0"]).await;
+    let post = comments.post().await;
+    for text in ["A", "B"] {
+        comments.comment(&post, text).await;
+    }
+    let create = json!({ "post": post, "text": "C" });
+    let created = comments.data(CREATE, create).await["createComment"].take();
+    let time = &created["operationTime"];
+    let of = json!([{ "__typename": "Post", "id": post }]);
+    let profile = comments.profile().await;
+    let list = |mut data: Value| data["_entities"][0]["comments"].take();
+    let in_order = async |order: &str| {
+        let variables = json!({ "of": of, "order": order, "time": time });
+        list(comments.data(READ, variables).await)
+    };
+    let newest = in_order("NEWEST_FIRST").await;
+    assert_eq!(texts(&newest), ["C", "B"]);
+    assert_eq!(texts(&in_order("OLDEST_FIRST").await), ["A", "B"]);
+    assert_eq!(texts(&in_order("MOST_REPLIED").await), ["C", "B"]);
+    let after = &newest["pageInfo"]["endCursor"];
+    let next = json!({ "of": of, "after": after, "time": time });
+    assert_eq!(texts(&list(comments.data(NEXT, next).await)), ["A"]);
+    let causal = doc! {
+        "appName": "comments requests",
+        "command.readConcern.level": "majority",
+        "command.readConcern.afterClusterTime": { "$exists": true },
+    };
+    let queries = profile.count_documents(causal).await;
+    assert_eq!(queries.expect("a count"), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_that_has_not_come_is_refused() {
+    for flag in [ON, "--newest-comments-bytes-max=0"] {
+        let comments = Comments::start_with(&[flag]).await;
+        let post = comments.post().await;
+        let create = json!({ "post": post, "text": "A" });
+        let created = comments.data(CREATE, create).await["createComment"].take();
+        assert_eq!(first(&comments, &post).await, "A");
+        let time = &created["operationTime"];
+        let of = json!([{ "__typename": "Post", "id": post }]);
+        let at = |time: String| json!({ "of": of, "time": time });
+        let far = [later(time, 3_600), "ffffffffffffffff".to_owned()];
+        for far in far {
+            assert_eq!(comments.error_code(READ, at(far)).await, "BAD_USER_INPUT");
+        }
+        // The clocks of a cluster's parts differ.
+        let near = later(time, 30);
+        let code = comments.error_code(READ, at(near)).await;
+        assert_eq!(code, "PROJECTION_BEHIND");
+        for first in ["0000000000000000", "0000000000000001", "0000000100000000"] {
+            let seen = read(&comments, &post, 3, Some(first.to_owned())).await;
+            assert_eq!(texts(&seen), ["A"], "{first}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

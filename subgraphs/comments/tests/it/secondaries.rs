@@ -6,7 +6,11 @@ use embedded_mongo::{Options, ReplicaSet};
 use mongodb::Client;
 use serde_json::{Value, json};
 
+use subgraph::testing::Signed;
+
 use crate::moderators::*;
+use crate::newest_comments::document;
+use crate::service::texts;
 
 /// Marks a secondary, so that a URI can prefer it, and returns its place in the set.
 async fn mark_a_secondary(set: &ReplicaSet) -> usize {
@@ -37,6 +41,14 @@ async fn apply(set: &ReplicaSet, secondary: usize, does: bool) {
         .expect("a fail point");
 }
 
+async fn list(by: &Signed<'_>, post: &str) -> Value {
+    let query = "query ($of: [_Any!]!) { _entities(representations: $of) { ... on Post {
+        comments(first: 3) { edges { node { text } } }
+    } } }";
+    let of = json!({ "of": [{ "__typename": "Post", "id": post }] });
+    by.data(query, of).await["_entities"][0]["comments"].take()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_decides_is_read_at_the_primary() {
     let set = ReplicaSet::start(Options::default().nodes(3)).await;
@@ -56,6 +68,15 @@ async fn what_decides_is_read_at_the_primary() {
     let id = ObjectId::new();
     posts.insert_one(doc! { "_id": id }).await.expect("a post");
     let post = id.to_hex();
+
+    // A list has what is written elsewhere, though the stream, which is read at the secondary, has not.
+    let comments_of = client.database("behind").collection::<Document>("comments");
+    for text in ["A", "B", "C"] {
+        let inserted = comments_of.insert_one(document(&post, text)).await;
+        inserted.expect("inserted");
+        assert_eq!(texts(&list(&ann, &post).await)[0], text);
+    }
+    comments_of.delete_many(doc! {}).await.expect("deleted");
 
     // The post is there for createComment.
     let first = write(&ann, &post, "First").await;

@@ -139,7 +139,7 @@ pub fn texts(connection: &Value) -> Vec<String> {
         .collect()
 }
 
-const CREATE: &str = "mutation ($post: ID!, $text: String!) {
+pub const CREATE: &str = "mutation ($post: ID!, $text: String!) {
     createComment(input: { postId: $post, text: $text }) { comment { id } }
 }";
 

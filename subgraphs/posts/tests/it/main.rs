@@ -17,4 +17,5 @@ mod random_batches;
 mod roles;
 mod search;
 mod service;
+mod traces;
 mod vanished;

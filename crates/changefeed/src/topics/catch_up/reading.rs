@@ -156,7 +156,7 @@ impl<T: FromDocument> Reading<T> {
                         return;
                     }
                 }
-                Some(Signal::Level) => {}
+                Some(Signal::Level(_)) => {}
                 Some(Signal::Idle(token)) => {
                     if let Some(place) = Position::of(&token).filter(|at| *at > self.passed) {
                         self.passed = place;

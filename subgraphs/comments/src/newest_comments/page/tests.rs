@@ -29,6 +29,7 @@ fn comment(number: u8, second: Option<i64>, text: &str) -> Comment {
         edited: false,
         reactions: Reactions::default(),
         status: CommentStatus::Visible,
+        trace: Default::default(),
     }
 }
 

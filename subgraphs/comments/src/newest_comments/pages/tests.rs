@@ -32,12 +32,13 @@ fn comment(post: PostId, number: u8, text: &str) -> Comment {
         edited: false,
         reactions: Reactions::default(),
         status: CommentStatus::Visible,
+        trace: Default::default(),
     }
 }
 
 fn begin(pages: &Pages, time: u32) {
     pages.see(Seen::Began(at(time)));
-    pages.see(Seen::Level);
+    pages.see(Seen::Level(Instant::now()));
 }
 
 /// Pages whose stream goes on since time 10.
@@ -48,10 +49,13 @@ fn pages(bytes_max: usize) -> Arc<Pages> {
 }
 
 fn insert(pages: &Pages, time: u32, comment: &Comment) {
+    pass(pages, (at(time), true), comment);
+}
+
+fn pass(pages: &Pages, at: (Timestamp, bool), comment: &Comment) {
     let posts = [comment.post_id];
-    pages.pass(at(time), Some(&posts), || {
-        Some(ChangeKind::Inserted(comment.clone()))
-    });
+    let change = || Some(ChangeKind::Inserted(comment.clone()));
+    pages.pass(at, Some(&posts), change);
 }
 
 fn load(pages: &Arc<Pages>, post: PostId, comments: &[Comment], as_of: u32) {
@@ -135,7 +139,7 @@ async fn nothing_outlives_the_end_of_the_stream() {
     assert_eq!(look(&pages, post), "off", "it has shown nothing yet");
     pages.see(Seen::Reached(at(12)));
     assert_eq!(look(&pages, post), "off", "there may be more");
-    pages.see(Seen::Level);
+    pages.see(Seen::Level(Instant::now()));
     assert_eq!(look(&pages, post), "missing");
     finish(loading, self::post(2), &[], 20);
     assert_eq!(look(&pages, self::post(2)), "missing", "of another line");
@@ -156,7 +160,7 @@ async fn a_page_is_not_used_until_a_late_stream_has_shown_all() {
     insert(&pages, 12, &comment(post, 2, "B"));
     pages.see(Seen::Reached(at(12)));
     assert_eq!(look(&pages, post), "off");
-    pages.see(Seen::Level);
+    pages.see(Seen::Level(Instant::now()));
     assert_eq!(look(&pages, post), "B A");
 }
 
@@ -166,7 +170,7 @@ async fn what_may_be_of_any_post_drops_all_pages_and_loads() {
     let post = post(1);
     load(&pages, post, &[], 11);
     let loading = pages.begin(&[self::post(2)]);
-    pages.pass(at(12), None, || panic!("nothing to decode"));
+    pages.pass((at(12), true), None, || panic!("nothing to decode"));
     assert_eq!(look(&pages, post), "missing");
     finish(loading, self::post(2), &[], 20);
     assert_eq!(look(&pages, self::post(2)), "missing");
@@ -184,34 +188,133 @@ async fn a_change_that_does_not_fit_drops_the_page() {
     assert_eq!(pages.metrics.bytes.get(), 0);
 }
 
+/// What a reader who asks for a time waits for.
+fn behind(pages: &Pages, post: PostId, seen: Option<u32>) -> Shown {
+    match pages.look(post, SIZE, seen.map(at)) {
+        Look::Behind(required) => required,
+        _ => panic!("it is not behind"),
+    }
+}
+
+fn is_waiting(waiting: &mut (impl Future<Output = ()> + Unpin)) -> bool {
+    futures_util::FutureExt::now_or_never(waiting).is_none()
+}
+
 #[tokio::test(start_paused = true)]
-async fn readers_wait_for_own_writes_and_for_what_they_ask_for() {
+async fn readers_wait_until_an_own_write_is_shown_and_no_longer() {
     let pages = pages(MUCH);
     let (post, other) = (post(1), post(2));
     load(&pages, post, &[], 11);
     load(&pages, other, &[], 11);
     pages.wrote(Some(post), at(13));
-    assert_eq!(look(&pages, post), "behind");
     assert_eq!(look(&pages, other), "");
-    let asked = pages.look(other, SIZE, Some(at(13)));
-    assert!(matches!(asked, Look::Behind(time) if time == at(13)));
-    let mut waiting = Box::pin(pages.reaches(at(13)));
-    let first = futures_util::FutureExt::now_or_never(waiting.as_mut());
-    assert!(first.is_none());
+    let mut waiting = Box::pin(pages.reaches(behind(&pages, post, None)));
+    assert!(is_waiting(&mut waiting));
+    insert(&pages, 12, &comment(other, 2, "another"));
+    assert!(is_waiting(&mut waiting));
     insert(&pages, 13, &comment(post, 1, "A"));
-    assert_eq!(
-        look(&pages, post),
-        "behind",
-        "others of this time may follow"
-    );
-    pages.see(Seen::Reached(at(13)));
-    waiting.await;
+    assert!(!is_waiting(&mut waiting));
     assert_eq!(look(&pages, post), "A");
     // Of a post that is not known.
     pages.wrote(None, at(14));
     assert_eq!(look(&pages, other), "behind");
     pages.see(Seen::Reached(at(14)));
-    assert_eq!(look(&pages, other), "");
+    assert_eq!(look(&pages, other), "another");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_own_write_in_a_transaction_is_shown_by_its_end() {
+    let pages = pages(MUCH);
+    let post = post(1);
+    load(&pages, post, &[], 11);
+    pages.wrote(Some(post), at(13));
+    let mut waiting = Box::pin(pages.reaches(behind(&pages, post, None)));
+    pass(&pages, (at(13), false), &comment(post, 1, "A"));
+    assert!(is_waiting(&mut waiting));
+    pass(&pages, (at(13), false), &comment(post, 2, "B"));
+    pages.see(Seen::Reached(at(13)));
+    assert!(!is_waiting(&mut waiting));
+    assert_eq!(look(&pages, post), "B A");
+}
+
+#[tokio::test(start_paused = true)]
+async fn readers_wait_until_all_of_the_time_that_they_ask_for_is_shown() {
+    let pages = pages(MUCH);
+    let post = post(1);
+    load(&pages, post, &[], 11);
+    let mut waiting = Box::pin(pages.reaches(behind(&pages, post, Some(13))));
+    insert(&pages, 13, &comment(post, 1, "A"));
+    assert!(is_waiting(&mut waiting), "others of this time may follow");
+    insert(&pages, 13, &comment(post, 2, "B"));
+    pages.see(Seen::Reached(at(13)));
+    assert!(!is_waiting(&mut waiting));
+    assert_eq!(look(&pages, post), "B A");
+    // What was read of a later time has it.
+    load(&pages, post, &[], 20);
+    let asked = pages.look(post, SIZE, Some(at(20)));
+    assert!(matches!(asked, Look::Found(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_answer_is_no_news() {
+    let pages = pages(MUCH);
+    let post = post(1);
+    load(&pages, post, &[], 10);
+    let asked = Instant::now();
+    // The process was paused, with the answer in its socket.
+    tokio::time::advance(2 * LEVEL_FOR).await;
+    pages.see(Seen::Reached(at(10)));
+    pages.see(Seen::Level(asked));
+    assert_eq!(look(&pages, post), "off");
+    pages.see(Seen::Level(Instant::now()));
+    assert_eq!(look(&pages, post), "");
+    pages.see(Seen::Level(asked));
+    assert_eq!(look(&pages, post), "", "it only moves on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_snapshots_the_pages_that_there_are_serve_on() {
+    let pages = pages(MUCH);
+    let (post, other) = (post(1), post(2));
+    load(&pages, post, &[comment(post, 1, "A")], 11);
+    pages.refuse();
+    assert_eq!(look(&pages, post), "A");
+    assert_eq!(look(&pages, other), "off", "nothing is loaded");
+    tokio::time::advance(REFUSED_FOR).await;
+    pages.see(Seen::Level(Instant::now()));
+    assert_eq!(look(&pages, other), "missing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn pages_that_are_read_while_the_stream_is_late_stay() {
+    let bytes_max = 64 << 10;
+    let pages = pages(bytes_max);
+    let text = "x".repeat(500);
+    load(&pages, post(0), &[comment(post(0), 1, "read")], 11);
+    for number in 1..=250 {
+        pages.wrote(Some(post(0)), at(20));
+        assert_eq!(look(&pages, post(0)), "behind");
+        let comments = [comment(post(number), 1, &text)];
+        load(&pages, post(number), &comments, 11);
+    }
+    pages.see(Seen::Reached(at(20)));
+    assert_eq!(look(&pages, post(0)), "read");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_that_begins_while_a_change_is_read_has_the_change() {
+    let pages = pages(MUCH);
+    let (post, other) = (post(1), post(2));
+    load(&pages, other, &[], 11);
+    let a = comment(post, 1, "A");
+    let mut loading = None;
+    pages.pass((at(12), true), Some(&[other, post]), || {
+        loading = Some(pages.begin(&[post]));
+        Some(ChangeKind::Inserted(a.clone()))
+    });
+    let loading = loading.expect("the change was read without the lock");
+    finish(loading, post, &[], 11);
+    assert_eq!(look(&pages, post), "A");
 }
 
 #[tokio::test(start_paused = true)]
