@@ -33,11 +33,12 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const ACCEPTED: HeaderValue =
     HeaderValue::from_static("application/graphql-response+json, application/json");
 /// The gateway refuses for now.
-const BUSY_CODES: [&str; 6] = [
+const BUSY_CODES: [&str; 7] = [
     "OVERLOADED",
     "RATE_LIMITED",
     "REQUEST_TIMEOUT",
     "SUBGRAPH_OVERLOADED",
+    "SUBGRAPH_UNAVAILABLE",
     "SUBREQUEST_TIMEOUT",
     "TOO_MANY_ANSWER_BYTES",
 ];

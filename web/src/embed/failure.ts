@@ -43,6 +43,7 @@ const BY_CODE: Record<string, string> = {
   OVERLOADED: BUSY,
   RATE_LIMITED: 'You are quicker than the server allows. Wait a moment.',
   SUBGRAPH_OVERLOADED: BUSY,
+  SUBGRAPH_UNAVAILABLE: BUSY,
   TOO_MANY_COMMENTS: 'You have written a lot in a short time. Try again later.',
   UNAUTHENTICATED: 'You have to sign in to write here.',
 };

@@ -21,6 +21,7 @@ const BY_CODE: Record<string, string> = {
   REQUEST_TIMEOUT: 'The server takes too long to answer.',
   SEARCH_UNAVAILABLE: 'The server is still getting ready to search.',
   SUBGRAPH_OVERLOADED: BUSY,
+  SUBGRAPH_UNAVAILABLE: SILENT,
   SUBREQUEST_HTTP_ERROR: SILENT,
   SUBREQUEST_TIMEOUT: SILENT,
   UNAUTHENTICATED: 'You have to sign in to do this.',
