@@ -14,13 +14,16 @@ pub const FIELD: &str = "trace";
 
 /// The span in whose trace a document was written last, if that was recorded. It is no part of what the document says, so
 /// any two are equal.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct WrittenIn(Option<TraceContext>);
+#[derive(Clone, Debug, Default)]
+pub struct WrittenIn(
+    // In a box, because many documents are kept, and few have it.
+    Option<Box<TraceContext>>,
+);
 
 impl WrittenIn {
     /// The span that this task works for, if it is recorded.
     pub fn now() -> Self {
-        Self(traces::current_parent().map(|parent| parent.context()))
+        Self(traces::current_parent().map(|parent| Box::new(parent.context())))
     }
 
     /// What a stored document says. Anything but a recorded trace's valid context is none.
@@ -28,7 +31,8 @@ impl WrittenIn {
         let text = document.get_str(FIELD).ok();
         let text = text.filter(|text| text.len() == TRACEPARENT_LENGTH);
         let context = text.and_then(|text| TraceContext::parse(text.as_bytes()));
-        Self(context.filter(|context| context.is_sampled))
+        let recorded = context.filter(|context| context.is_sampled);
+        Self(recorded.map(Box::new))
     }
 
     /// Whether there is none.
@@ -38,14 +42,15 @@ impl WrittenIn {
 
     /// The context of the write that made this of a document that had `before`, absent if it was new; none if that write
     /// was not recorded, as the field stays then as it was.
-    pub fn since(self, before: Option<Self>) -> Option<TraceContext> {
-        self.0
-            .filter(|context| before.is_none_or(|before| before.0 != Some(*context)))
+    pub fn since(&self, before: Option<&Self>) -> Option<TraceContext> {
+        let context = self.0.as_deref()?;
+        let was_there = before.is_some_and(|before| before.0.as_deref() == Some(context));
+        (!was_there).then_some(*context)
     }
 
     /// As the field's value.
-    pub fn text(self) -> Option<String> {
-        self.0.map(|context| context.to_string())
+    pub fn text(&self) -> Option<String> {
+        self.0.as_ref().map(|context| context.to_string())
     }
 }
 
@@ -99,9 +104,9 @@ mod tests {
     fn a_write_that_was_not_recorded_has_no_link_to_an_earlier_one() {
         let (first, second) = (of(SAMPLED), of(SAMPLED.replace("00f0", "11f0")));
         assert!(first.since(None).is_some());
-        assert!(first.since(Some(first)).is_none());
-        assert_eq!(second.since(Some(first)), second.since(None));
+        assert!(first.since(Some(&first)).is_none());
+        assert_eq!(second.since(Some(&first)), second.since(None));
         assert!(WrittenIn::default().since(None).is_none());
-        assert!(first.since(Some(WrittenIn::default())).is_some());
+        assert!(first.since(Some(&WrittenIn::default())).is_some());
     }
 }

@@ -132,7 +132,7 @@ async fn refusal(graphql: &Graphql, post: &str, cursor: &str) -> String {
     let mut changes = Subscription::start(graphql, CHANGES, variables).await;
     let errors = match changes.next().await {
         ClientEvent::Next(result) => result["errors"].clone(),
-        ClientEvent::Error(errors) => Value::from(errors),
+        ClientEvent::Error(errors) => errors,
         other => panic!("not refused: {other:?}"),
     };
     let code = errors[0]["extensions"]["code"].as_str();

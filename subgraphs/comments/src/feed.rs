@@ -221,7 +221,7 @@ fn delivered(tracer: &Tracer, change: &Change<Comment>, name: &'static str) {
     if !tracer.is_on() {
         return;
     }
-    let before = change.before().map(|before| before.trace);
+    let before = change.before().map(|before| &before.trace);
     let Some(comment) = change.after() else {
         return;
     };

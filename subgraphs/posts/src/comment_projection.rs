@@ -195,9 +195,9 @@ impl Projection for CommentProjection {
         if !self.tracer.is_on() {
             return;
         }
-        let mut contexts = batch
-            .documents()
-            .filter_map(|(before, after)| WrittenIn::of(after?).since(before.map(WrittenIn::of)));
+        let mut contexts = batch.documents().filter_map(|(before, after)| {
+            WrittenIn::of(after?).since(before.map(WrittenIn::of).as_ref())
+        });
         let first = contexts.next();
         let span = self.tracer.root(first, "apply comments", Kind::Consumer);
         let mut span = span.begun_at(batch.began());
