@@ -32,7 +32,7 @@ type Flood = LogFlood<fn(Instant)>;
 pub(crate) struct LogCounters {
     pub(crate) dropped: Counter,
     pub(crate) suppressed: Counter,
-    /// Lines of [`print`] and [`print_line`].
+    /// Lines of [`print()`] and [`print_line`].
     pub(crate) output_dropped: Counter,
 }
 
@@ -115,7 +115,7 @@ pub fn print(line: impl Display) {
     OUTPUT.push(format!("{line}\n").as_bytes());
 }
 
-/// Writes one line, which ends with a line break, as [`print`] does. Up to 1 MiB of lines waits for the reader of standard
+/// Writes one line, which ends with a line break, as [`print()`] does. Up to 1 MiB of lines waits for the reader of standard
 /// output; further ones are dropped, and counted in `output_lines_dropped_total`.
 pub fn print_line(line: &str) {
     OUTPUT.push(line.as_bytes());
