@@ -40,7 +40,16 @@ pub(crate) struct Lease {
 enum Turn {
     NotDue,
     Due,
-    Given,
+    /// It has until then.
+    Given(Instant),
+}
+
+/// A lease as it is stored.
+struct Left {
+    /// Zero when it has run out.
+    time: Duration,
+    /// Whether somebody has it, or had it when it ran out.
+    is_held: bool,
 }
 
 /// What came of the attempt to take the lease.
@@ -152,11 +161,22 @@ impl Lease {
         if is_disturbed && self.leaders_turn == Turn::NotDue {
             self.leaders_turn = Turn::Due;
         }
-        let left = left?;
+        let (left, is_held) = match left? {
+            Some(Left { time, is_held }) => (Some(time), is_held),
+            None => (None, false),
+        };
+        if !is_held {
+            // It was given up: nobody wants to renew it.
+            self.leaders_turn = Turn::NotDue;
+            return Ok(left);
+        }
         self.leaders_turn = match (left, self.leaders_turn) {
             (Some(Duration::ZERO), Turn::Due) => {
-                self.leaders_turn = Turn::Given;
+                self.leaders_turn = Turn::Given(Instant::now() + self.length);
                 return Ok(Some(self.length));
+            }
+            (Some(Duration::ZERO), Turn::Given(until)) => {
+                return Ok(Some(until.saturating_duration_since(Instant::now())));
             }
             (Some(Duration::ZERO), turn) => turn,
             _ => Turn::NotDue,
@@ -164,21 +184,26 @@ impl Lease {
         Ok(left)
     }
 
-    /// As [`Lease::look`], as it is stored.
-    async fn time_left(&self) -> Result<Option<Duration>, Error> {
+    /// The lease as it is stored.
+    async fn time_left(&self) -> Result<Option<Left>, Error> {
         let left = doc! { "$subtract": ["$expires", "$$NOW"] };
         let found = self
             .store
             .leases
             .find_one(doc! { "_id": &self.name })
-            .projection(doc! { "left_ms": left });
+            .projection(doc! { "left_ms": left, "owner": 1 });
         let found = found.send().await.map_err(|source| Error::Database {
             doing: "reading the lease",
             source,
         })?;
         // Another type than that of a lease: whoever takes it writes it right.
-        let left = found.map(|found| found.get_i64("left_ms").unwrap_or_default());
-        Ok(left.map(|left| Duration::from_millis(u64::try_from(left).unwrap_or_default())))
+        Ok(found.map(|found| {
+            let left = found.get_i64("left_ms").unwrap_or_default();
+            Left {
+                time: Duration::from_millis(u64::try_from(left).unwrap_or_default()),
+                is_held: found.get_str("owner").is_ok_and(|owner| !owner.is_empty()),
+            }
+        }))
     }
 
     async fn kill_session(&self, left: &Document) {
@@ -268,7 +293,9 @@ impl Lease {
                     return lost.cancel();
                 }
                 Err(error) => {
-                    tracing::debug!(error = %WithCauses(&error), projection = self.name, "the lease could not be renewed yet")
+                    // The standbys' patience begins when the database answers again.
+                    pause = self.renewal / 4;
+                    tracing::debug!(error = %WithCauses(&error), projection = self.name, "the lease could not be renewed yet");
                 }
             }
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bson::{Bson, Timestamp};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::position::first_after;
@@ -15,6 +16,8 @@ use super::hub::AHEAD_SECONDS_MAX;
 
 /// How often the cluster's time is read. A subscription after a cursor gets the changes of this time again.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// The keys are read again each time after so many readings of the time.
+const KEYS_EVERY: u64 = 10;
 
 /// Makes cursors that the [`crate::Hub`]s of other processes resume after. It ends when it is dropped.
 pub struct Cursors {
@@ -22,8 +25,24 @@ pub struct Cursors {
     source: Source,
     topic_field: TopicField,
     /// The cluster's time, a moment ago.
-    now: watch::Receiver<Timestamp>,
+    now: watch::Receiver<Reading>,
     _stop: DropGuard,
+}
+
+/// The cluster's time, and when it was read.
+#[derive(Clone, Copy)]
+struct Reading {
+    time: Timestamp,
+    at: Instant,
+}
+
+impl Reading {
+    async fn of(source: &Source) -> Result<Self, Error> {
+        // A process that sleeps meanwhile takes the time for older than it is.
+        let at = Instant::now();
+        let time = source.now().await?;
+        Ok(Self { time, at })
+    }
 }
 
 impl Cursors {
@@ -35,9 +54,9 @@ impl Cursors {
     pub async fn start(source: Source, topic_field: impl Into<TopicField>) -> Result<Self, Error> {
         source.enable_images().await?;
         let codec = Codec::load(&source).await?;
-        let (sender, now) = watch::channel(source.now().await?);
+        let (sender, now) = watch::channel(Reading::of(&source).await?);
         let stop = CancellationToken::new();
-        tokio::spawn(keep(source.clone(), sender, stop.clone()));
+        tokio::spawn(keep(source.clone(), codec.clone(), sender, stop.clone()));
         Ok(Self {
             codec,
             source,
@@ -47,18 +66,26 @@ impl Cursors {
         })
     }
 
-    /// A cursor of the last second: a subscription after it gets every change from now on, and some of before. It waits for
-    /// nothing, so what is read after this call has all that such a subscription leaves out.
+    /// A cursor of the last seconds: a subscription after it gets every change from now on, and some of before. It waits for
+    /// nothing, so what is read after this call has all that such a subscription leaves out. The server's time may be later
+    /// than that of a write that has not ended yet: so the cursor is of a second before.
     pub fn now(&self, topic: impl Into<Bson>) -> Cursor {
         let topic = self.topic_field.topic(topic.into());
-        let after = first_after(*self.now.borrow());
+        let mut before = self.now.borrow().time;
+        before.time = before.time.saturating_sub(1);
+        let after = first_after(before);
         self.codec.encode(&topic, &ResumeToken::before(after))
     }
 
     /// As [`crate::Hub::is_future`], by the cluster's time of the last second.
     pub fn is_future(&self, time: OperationTime) -> bool {
-        let now = self.now.borrow().time;
-        time.timestamp().time > now.saturating_add(AHEAD_SECONDS_MAX)
+        let Reading { time: read, at } = *self.now.borrow();
+        let since = u32::try_from(at.elapsed().as_secs()).unwrap_or(u32::MAX);
+        let latest = read
+            .time
+            .saturating_add(since)
+            .saturating_add(AHEAD_SECONDS_MAX);
+        time.timestamp().time > latest
     }
 
     /// Creates again what cursors and the hubs need in the database, where it is missing. Call it after the collection is
@@ -73,17 +100,25 @@ impl Cursors {
 }
 
 /// Without an answer the time stays: a subscription after an older cursor gets more again.
-async fn keep(source: Source, now: watch::Sender<Timestamp>, stop: CancellationToken) {
-    loop {
+async fn keep(source: Source, codec: Codec, now: watch::Sender<Reading>, stop: CancellationToken) {
+    for seconds in 1_u64.. {
         tokio::select! {
             () = tokio::time::sleep(INTERVAL) => {}
             () = stop.cancelled() => return,
         }
-        match source.now().await {
-            Ok(time) => drop(now.send_replace(time)),
+        let mut reading = Reading::of(&source).await;
+        // No cursor comes back here, by which a changed key would be noticed.
+        if reading.is_ok()
+            && seconds.is_multiple_of(KEYS_EVERY)
+            && let Err(error) = codec.refresh(&source).await
+        {
+            reading = Err(error);
+        }
+        match reading {
+            Ok(reading) => drop(now.send_replace(reading)),
             Err(error) => tracing::debug!(
                 error = %WithCauses(&error),
-                "the cluster's time could not be read for cursors, will retry"
+                "the cluster's time, or the keys, could not be read for cursors, will retry"
             ),
         }
     }

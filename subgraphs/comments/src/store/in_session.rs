@@ -8,6 +8,7 @@ use bson::{Document, RawDocument, RawDocumentBuf};
 use changefeed::{OperationTime, SendAction, for_each_in_session};
 use mongodb::ClientSession;
 use mongodb::options::ReadConcern;
+use subgraph::Overloaded;
 use subgraph::database_error::code;
 use subgraph::readable;
 use subgraph::stored_comment::SHAPE;
@@ -43,7 +44,19 @@ impl Store {
     {
         let asked_until = Instant::now() + ASKED_FOR;
         loop {
-            match self.calls.run(&read).await {
+            let answer = self.calls.run(|collections| {
+                let read = read(collections);
+                async move {
+                    match read.await {
+                        // At the server, not in the queue before it: the majority does not have the time yet.
+                        Err(Error::Overloaded(Overloaded::WaitedTooLong)) if after.is_some() => {
+                            Err(Error::NotThereYet)
+                        }
+                        read => read,
+                    }
+                }
+            });
+            match answer.await {
                 Err(Error::Database(error)) if is_later_than_all(&error) && after.is_some() => {
                     if Instant::now() >= asked_until {
                         return Err(Error::NotThereYet);
