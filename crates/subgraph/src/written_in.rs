@@ -10,7 +10,7 @@ use traces::TraceContext;
 use traces::context::TRACEPARENT_LENGTH;
 
 /// The field of a document.
-pub const FIELD: &str = "trace";
+pub const FIELD: &str = "rejoinderTrace";
 
 /// The span in whose trace a document was written last, if that was recorded. It is no part of what the document says, so
 /// any two are equal.

@@ -92,7 +92,7 @@ pub struct Comment {
     pub status: CommentStatus,
     /// For what its change brings about; clients do not see it.
     #[graphql(skip)]
-    #[serde(skip_serializing_if = "WrittenIn::is_none")]
+    #[serde(rename = "rejoinderTrace", skip_serializing_if = "WrittenIn::is_none")]
     pub trace: WrittenIn,
 }
 

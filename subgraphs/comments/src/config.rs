@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use anyhow::ensure;
 use changefeed::HubSettings;
 use clap::ArgAction;
 use clap::builder::RangedU64ValueParser;
@@ -37,7 +36,7 @@ pub struct Config {
     /// Hold at most this many bytes of memory for the newest comments of the posts that are read, so that the first page
     /// of a list needs no query. The default has room for the newest 20 comments of some 6,000 posts. 0 turns it off: each
     /// page is read from the database, as it is where change streams may be read at secondaries (`readPreference` in
-    /// `MONGO_URI`), and on a sharded cluster.
+    /// `MONGO_URI`), on a sharded cluster, and without the live feed.
     #[arg(long, env = "NEWEST_COMMENTS_BYTES_MAX", default_value_t = 64 << 20)]
     pub newest_comments_bytes_max: usize,
     /// Hold new and edited comments until a moderator shows them: `never`, `first` (those of authors who have no other
@@ -120,17 +119,12 @@ pub struct FeedSettings {
 }
 
 impl Config {
-    /// Refuses settings that contradict each other.
-    ///
-    /// # Errors
-    /// When one needs what another one turns off.
-    pub fn check(&self) -> anyhow::Result<()> {
-        ensure!(
-            self.live_feed || self.newest_comments_bytes_max == 0,
-            "NEWEST_COMMENTS_BYTES_MAX needs the live feed, which keeps these comments up to date: set LIVE_FEED to true, \
-             or NEWEST_COMMENTS_BYTES_MAX to 0"
-        );
-        Ok(())
+    /// The room for the newest comments in memory: none without the live feed, which keeps them up to date.
+    pub fn newest_comments_room(&self) -> usize {
+        match self.live_feed {
+            true => self.newest_comments_bytes_max,
+            false => 0,
+        }
     }
 
     /// The indexes that these settings need besides those of every service.
@@ -219,18 +213,10 @@ mod tests {
     }
 
     #[test]
-    fn pages_in_memory_without_the_live_feed_are_refused() {
-        let check = |flags: &[&str]| {
-            let arguments = ["comments"].iter().chain(flags);
-            Config::parse_from(arguments).check()
-        };
-        let (off, pages) = ("--live-feed=false", "--newest-comments-bytes-max=1");
-        assert!(check(&[off]).is_ok() && check(&[pages]).is_ok());
-        let refused = check(&[off, pages]).expect_err("refused").to_string();
-        assert!(
-            refused.starts_with("NEWEST_COMMENTS_BYTES_MAX"),
-            "{refused}"
-        );
+    fn without_the_live_feed_no_pages_are_in_memory() {
+        let room = |flag: &str| Config::parse_from(["comments", flag]).newest_comments_room();
+        assert!(room("--live-feed=true") > 0);
+        assert_eq!(room("--live-feed=false"), 0);
         assert!(Config::try_parse_from(["comments", "--live-feed=perhaps"]).is_err());
     }
 

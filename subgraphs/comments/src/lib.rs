@@ -106,8 +106,7 @@ pub async fn run(
     listener: TcpListener,
     lifecycle: Lifecycle,
 ) -> anyhow::Result<()> {
-    config.check()?;
-    let optional = config.optional_indexes();
+    let (optional, pages_room) = (config.optional_indexes(), config.newest_comments_room());
     let subgraph = Subgraph::connect("comments", config.subgraph, lifecycle).await?;
     let Subgraph {
         database,
@@ -127,7 +126,7 @@ pub async fn run(
     let unreadables = hub_metrics.unreadables().clone();
     let comments = Source::new(streams.clone(), database.clone(), "comments");
     let lag = comments.unknown_lag().await?;
-    let pages = NewestPages::new(config.newest_comments_bytes_max, lag, metrics);
+    let pages = NewestPages::new(pages_room, lag, metrics);
     let topic_field = reference::topic_field("postId");
     let live = if config.live_feed {
         let settings = HubSettings::from(&config.feed);

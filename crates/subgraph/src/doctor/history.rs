@@ -14,9 +14,13 @@ const FULL: f64 = 0.8;
 
 pub(super) async fn look(database: &Database) -> Vec<Finding> {
     let mut findings = Vec::new();
+    let hello = ask(database, doc! { "hello": 1 }).await;
+    if hello.is_ok_and(|hello| hello.get_str("msg").is_ok_and(|msg| msg == "isdbgrid")) {
+        // A router: each shard has its own.
+        return pre_images(database).await.into_iter().collect();
+    }
     match oplog(database).await {
         Ok(Some(oplog)) => findings.push(oplog.judge()),
-        // A router: each shard has its own.
         Ok(None) => {}
         Err(error) => findings.push(Finding::unseen("the oplog's window", &error)),
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bson::Timestamp;
 use changefeed::ChangeKind;
 use subgraph::ListPosition;
+use traces::TraceContext;
 
 use crate::comment::Comment;
 use crate::post::PostId;
@@ -178,7 +179,11 @@ pub fn held_bytes(comment: &Comment) -> usize {
         _ => 0,
     };
     let texts = comment.text.capacity() + comment.author.capacity() + owner;
-    ARC + size_of::<Comment>() + texts + ALLOCATIONS * ALLOCATION
+    let trace = match comment.trace.is_none() {
+        true => 0,
+        false => size_of::<TraceContext>() + ALLOCATION,
+    };
+    ARC + size_of::<Comment>() + texts + trace + ALLOCATIONS * ALLOCATION
 }
 
 #[cfg(test)]

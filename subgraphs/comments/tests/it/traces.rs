@@ -189,7 +189,7 @@ async fn what_other_programs_write_in_the_field_does_no_harm() {
         let comment = doc! {
             "_id": ObjectId::new(), "postId": ObjectId::parse_str(&post).expect("an id"), "text": "odd",
             "author": "A", "createdAt": bson::DateTime::now(), "updatedAt": bson::DateTime::now(), "edited": false,
-            "trace": trace,
+            "rejoinderTrace": trace,
         };
         comments
             .collection("comments")
@@ -208,7 +208,7 @@ async fn what_other_programs_write_in_the_field_does_no_harm() {
     let comment = doc! {
         "_id": ObjectId::new(), "postId": ObjectId::parse_str(&post).expect("an id"), "text": "linked",
         "author": "A", "createdAt": bson::DateTime::now(), "updatedAt": bson::DateTime::now(), "edited": false,
-        "trace": SAMPLED,
+        "rejoinderTrace": SAMPLED,
     };
     comments
         .collection("comments")
@@ -235,5 +235,5 @@ async fn without_traces_nothing_is_written_beside_the_comment() {
     .await;
     let stored = comments.collection("comments").find_one(doc! {}).await;
     let stored = stored.expect("found").expect("a comment");
-    assert!(!stored.contains_key("trace"), "{stored}");
+    assert!(!stored.contains_key("rejoinderTrace"), "{stored}");
 }

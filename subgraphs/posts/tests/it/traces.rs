@@ -32,7 +32,7 @@ async fn a_batch_is_in_the_trace_of_the_mutation_and_linked_to_all() {
     let comments = traces.map(|trace: Bson| {
         doc! {
             "_id": ObjectId::new(), "postId": ObjectId::parse_str(&id).expect("an id"), "text": "secret-text",
-            "author": "A", "createdAt": bson::DateTime::now(), "trace": trace,
+            "author": "A", "createdAt": bson::DateTime::now(), "rejoinderTrace": trace,
         }
     });
     // In one transaction of the database's, so that they are likely to be one batch; several are as good.
