@@ -120,10 +120,14 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
 impl Pair {
     fn config(&self) -> anyhow::Result<ServerConfig> {
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&self.certificate).collect();
-        let chain = chain.context("TLS_CERT: the file is not PEM")?;
+        // A key may be in the same file.
+        let chain = chain.ok().context("TLS_CERT: the file is not PEM")?;
         ensure!(!chain.is_empty(), "TLS_CERT: the file has no certificate");
+        // The error of the parser has lines of the file in it: of a key, nobody may see them.
         let key = PrivateKeyDer::from_pem_slice(&self.key);
-        let key = key.context("TLS_KEY: the file has no private key")?;
+        let key = key.ok().context(
+            "TLS_KEY: the file has no private key in PEM form, with its first and last line on lines of their own",
+        )?;
         let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .context("TLS_CERT")?
@@ -348,6 +352,33 @@ mod tests {
                 Flags::try_parse_from(["service", wrong]).is_err(),
                 "{wrong}"
             );
+        }
+    }
+
+    /// What a secret store or an editor makes of a key: everything on one line, or the end missing.
+    #[test]
+    fn an_error_shows_nothing_of_a_key() {
+        let pem =
+            |label: &str, body: &str| format!("-----BEGIN {label}-----{body}-----END {label}-----");
+        let whole = pem("CERTIFICATE", "\nAAAA\n").into_bytes();
+        for key in [
+            pem("PRIVATE KEY", "c2VjcmV0"),
+            "-----BEGIN PRIVATE KEY-----c2VjcmV0".to_owned(),
+        ] {
+            let of_key = |certificate: &[u8]| Pair {
+                certificate: certificate.to_vec(),
+                key: key.clone().into_bytes(),
+            };
+            for pair in [of_key(&whole), of_key(key.as_bytes())] {
+                let error = pair.config().map(drop).expect_err("no key");
+                let error = format!("{error:#}");
+                assert!(error.starts_with("TLS_"), "{error}");
+                // As text, and as the numbers of its bytes.
+                assert!(
+                    !error.contains("c2Vj") && !error.contains("99, 50"),
+                    "{error}"
+                );
+            }
         }
     }
 }

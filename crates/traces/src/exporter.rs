@@ -117,7 +117,7 @@ impl Exporter {
         }
     }
 
-    /// Returns whether the receiver has answered. Failures are logged once until it does.
+    /// Returns whether the receiver takes spans. That it does not is logged once until it does.
     async fn send(&self, chunk: Chunk, end: &CancellationToken, has_failed: bool) -> bool {
         let metrics = &self.queue.metrics;
         let sending = Sending {
@@ -145,13 +145,15 @@ impl Exporter {
             match failure {
                 Failure::Never(error) => {
                     metrics.refused.inc_by(sending.spans);
-                    tracing::warn!(
-                        error,
-                        spans = sending.spans,
-                        "the receiver of traces refused spans"
-                    );
+                    if !has_failed {
+                        tracing::warn!(
+                            error,
+                            spans = sending.spans,
+                            "the receiver of traces refuses spans, and they are dropped until it takes some"
+                        );
+                    }
                     sending.finish();
-                    return true;
+                    return false;
                 }
                 Failure::Later(error, _) if attempt >= ATTEMPTS_MAX || end.is_cancelled() => {
                     if !has_failed {

@@ -398,7 +398,9 @@ async fn send<'s>(
         answer_bytes,
     };
     let fetch = note.map(|note| (note, note.fetch_begins(step.subgraph, &request.body)));
-    if let Some(context) = fetch.as_ref().and_then(|(_, fetch)| fetch.context()) {
+    if let Some(context) = fetch.as_ref().and_then(|(_, fetch)| fetch.context())
+        && rules.sends_trace_context(subgraph.name())
+    {
         trace_context::set_parent(&mut lines, &context);
     }
     let form = variables

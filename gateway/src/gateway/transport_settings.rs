@@ -57,7 +57,7 @@ pub(crate) fn mistakes(config: &Config, rules: &HeaderRules) -> Vec<String> {
     networks.chain(dangers).collect()
 }
 
-/// What would let pages of all origins use their visitors' cookies.
+/// What would let pages of all origins act as their visitors.
 fn dangers(config: &Config, rules: &HeaderRules) -> Vec<&'static str> {
     let allows = |wanted: &str| {
         config
@@ -88,6 +88,11 @@ fn dangers(config: &Config, rules: &HeaderRules) -> Vec<&'static str> {
             has_cookie && config.http.csrf_prevention_off,
             "CSRF_PREVENTION_OFF would let every page act as its visitors, whose browsers send the \
              cookie that JWT_COOKIE names",
+        ),
+        (
+            config.http.uploads_max > 0 && config.http.csrf_prevention_off,
+            "CSRF_PREVENTION_OFF would let the forms of every page send files and mutations, which UPLOADS_MAX \
+             allows: browsers ask nobody before they send a form",
         ),
     ];
     let there = all.into_iter().filter(|(is_there, _)| *is_there);

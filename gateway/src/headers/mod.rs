@@ -13,13 +13,13 @@ use serde_json::{Map, Value};
 use crate::config::{HeaderConfig, listed};
 use claims::{CLAIMS, ClaimRules, ForwardedClaims};
 use rule::{Inserted, Rule};
-use trace_context::REQUEST_ID;
+use trace_context::{REQUEST_ID, TRACEPARENT};
 
-/// Headers that every subgraph receives: the W3C trace context with its baggage, and the request's id.
-static TRACE_HEADERS: [HeaderName; 4] = [
+/// Headers that every subgraph receives: the W3C trace context, and the request's id. Not `baggage`: what clients put into it
+/// is for those subgraphs that a rule names, and may decide what they answer.
+static TRACE_HEADERS: [HeaderName; 3] = [
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),
-    HeaderName::from_static("baggage"),
     REQUEST_ID,
 ];
 
@@ -165,6 +165,13 @@ impl HeaderRules {
         rules.map(|rule| (&rule.name, &rule.becomes))
     }
 
+    /// Whether this subgraph receives the trace context of the gateway: no setting withholds or replaces it.
+    pub fn sends_trace_context(&self, subgraph: &str) -> bool {
+        let mut renamed = self.forward.iter();
+        self.may_be_sent(subgraph, &TRACEPARENT)
+            && !renamed.any(|rule| rule.becomes == TRACEPARENT && rule.is_for(subgraph))
+    }
+
     /// Whether a client's header may be sent under this name: it is not withheld, and no other one is in its place.
     fn may_be_sent(&self, subgraph: &str, name: &HeaderName) -> bool {
         let mut withheld = self.withhold.iter();
@@ -192,9 +199,10 @@ impl HeaderRules {
     /// Whether cookies that this subgraph sets reach the client: then clients must not share its
     /// responses.
     pub fn gives_back_cookies(&self, subgraph: &str) -> bool {
-        self.give_back
-            .iter()
-            .any(|rule| rule.becomes == header::SET_COOKIE && rule.is_for(subgraph))
+        self.give_back.iter().any(|rule| {
+            let names = [&rule.name, &rule.becomes];
+            names.contains(&&header::SET_COOKIE) && rule.is_for(subgraph)
+        })
     }
 
     /// Adds the headers of a subgraph's response that are returned to the client. If several

@@ -15,7 +15,7 @@ use traces::context::{TraceContext, check_baggage};
 /// The header of a request's id.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The header of the trace and of the client's span.
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// The header with further data of tracing systems.
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
@@ -44,7 +44,10 @@ pub fn set_parent(lines: &mut Vec<u8>, context: &TraceContext) {
     };
     let value = place.and_then(|place| {
         let start = place + NAME.len();
-        lines.get_mut(start..start + TRACEPARENT_LENGTH)
+        let length = lines[start..].windows(2).position(|it| it == b"\r\n")?;
+        lines
+            .get_mut(start..start + length)
+            .filter(|value| value.len() == TRACEPARENT_LENGTH)
     });
     match value {
         Some(value) => value.copy_from_slice(&parent),

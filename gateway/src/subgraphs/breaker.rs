@@ -200,7 +200,7 @@ impl Attempt<'_> {
     pub(super) fn ended(mut self, answer: &Result<HttpResponse, FetchError>) {
         self.is_over = true;
         match answer {
-            Ok(answer) if !matches!(answer.status, 502..=504) => {
+            Ok(answer) if !matches!(answer.status, 502..=504) || probe::sheds_load(answer) => {
                 self.breaker.answered.fetch_add(1, Relaxed);
             }
             // What the gateway refused, or lacks.

@@ -8,6 +8,7 @@ use std::{
 use futures_util::{StreamExt, stream::FuturesUnordered};
 
 use super::{
+    HttpResponse,
     attempt::Addresses,
     balancer::Balancer,
     http_connection::ResponseLimits,
@@ -71,6 +72,8 @@ pub(super) async fn any_answers(addresses: &Addresses) -> bool {
         Addresses::One(one) => return is_answered(&one.0, &one.1, TIME_LIMIT).await,
         Addresses::Several(balancer) => balancer,
     };
+    // No request resolves them while the subgraph is unavailable.
+    balancer.resolve_after_failure().await;
     let (_, candidates) = balancer.candidates(&[]);
     let probes = candidates.iter().take(PROBES_MAX);
     let mut probes: FuturesUnordered<_> = probes.map(|it| answers(balancer, it)).collect();
@@ -93,11 +96,16 @@ async fn is_answered(origin: &Origin, pool: &Pool, time_limit: Duration) -> bool
         let head = origin.signed_head(QUERY, b"");
         let answer = connection.exchange(&head, QUERY, false, LIMITS).await?;
         pool.put_back(connection);
-        Ok::<_, super::FetchError>(answer.status)
+        Ok::<_, super::FetchError>(answer)
     };
     match tokio::time::timeout(time_limit, exchange).await {
-        // One that refuses the query is up, too.
-        Ok(Ok(status)) => status < 500,
+        // One that refuses the query is up, too, and so is one that asks for patience: it has too much to do.
+        Ok(Ok(answer)) => answer.status < 500 || sheds_load(&answer),
         _ => false,
     }
+}
+
+/// Whether an answer is that of a server which works, and has too much to do: 503 with `Retry-After`.
+pub(super) fn sheds_load(answer: &HttpResponse) -> bool {
+    answer.status == 503 && answer.retry_after.is_some()
 }

@@ -72,9 +72,10 @@ impl Retries {
                 Some(_) => None,
             },
             Ok(_) => None,
+            // The query itself may end processes: it is not carried from one to the next.
+            Err(FetchError::ClosedBeforeResponse) => (number == 0).then_some(pause),
             Err(
                 FetchError::ClosedBeforeRequest
-                | FetchError::ClosedBeforeResponse
                 | FetchError::Tls(_)
                 // While time is left, it was the connection that took too long.
                 | FetchError::Timeout(_),

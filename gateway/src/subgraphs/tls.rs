@@ -97,8 +97,12 @@ impl Tls {
             .collect::<Result<_, _>>()
             .with_context(in_file)?;
         anyhow::ensure!(!chain.is_empty(), "{} has no certificate", in_file());
-        let key = PrivateKeyDer::from_pem_file(key)
-            .with_context(|| format!("SUBGRAPH_KEY {}", key.display()))?;
+        // The error of the parser has lines of the file in it: of a key, nobody may see them.
+        let bytes =
+            std::fs::read(key).with_context(|| format!("SUBGRAPH_KEY {}", key.display()))?;
+        let key = PrivateKeyDer::from_pem_slice(&bytes)
+            .ok()
+            .with_context(|| format!("SUBGRAPH_KEY {}: no private key in PEM", key.display()))?;
         let authorities = RootCertStore::clone(&self.authorities);
         let mut config = builder(authorities)
             .with_client_auth_cert(chain, key)

@@ -124,7 +124,7 @@ async fn a_trace_goes_from_the_client_through_the_phases_to_the_subgraphs() {
 #[tokio::test]
 async fn a_subgraph_gets_the_span_of_its_request_and_what_goes_with_it() {
     let receiver = Receiver::start(&[]).await;
-    let gateway = gateway_with(&receiver, &[]).await;
+    let gateway = gateway_with(&receiver, &["--forward-headers=baggage"]).await;
     let query = r#"{
         parent: header(name: "traceparent") state: header(name: "tracestate") baggage: header(name: "baggage")
     }"#;

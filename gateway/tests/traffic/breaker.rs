@@ -71,6 +71,21 @@ async fn after_failures_and_a_probe_nothing_is_sent_any_more() {
 }
 
 #[tokio::test]
+async fn a_subgraph_that_asks_for_patience_is_available() {
+    const BUSY: Act = Act::Stall(
+        "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n",
+    );
+    let news = Scripted::start(&[BUSY]).await;
+    let gateway = gateway(&news.instead_of("news"), &[]).await;
+    for _ in 0..10 {
+        let answer = gateway.query("{ greeting }").await;
+        assert_eq!(code(&answer), "SUBREQUEST_HTTP_ERROR", "{answer}");
+    }
+    assert_eq!(news.requests(), 10, "no probe");
+    assert_eq!(metric(&gateway, "opened_total").await, 0.0);
+}
+
+#[tokio::test]
 async fn a_probe_that_is_answered_closes_it_again() {
     // Three requests, the probe that opens it, and one that fails again.
     let script = &[FAILS, FAILS, FAILS, FAILS, FAILS, HELLO];

@@ -110,8 +110,13 @@ pub(super) async fn exchange<S: Service>(
     let headers = Arc::new(std::mem::take(&mut parts.headers));
     let answers = entries.into_iter();
     let answers = answers.map(|entry| answer(service, entry, &headers, key));
-    let answers = join_all(answers).await;
-    let whole = isolation::untaken(service.serving(), key, array(&answers));
+    let mut answers = join_all(answers).await;
+    let whole = array(&answers);
+    // What they hold of the bounds is free before the whole is counted.
+    for answer in &mut answers {
+        answer.body = Bytes::new();
+    }
+    let whole = isolation::untaken(service.serving(), key, whole);
     let body = whole.map_err(|_full| {
         Refusal::new(
             Code::TooManyAnswerBytes,

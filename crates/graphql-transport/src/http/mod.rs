@@ -220,6 +220,7 @@ async fn answer<S: Service>(
     request: Request,
 ) -> Result<Response, Infallible> {
     let (mut parts, body) = request.into_parts();
+    name_host(&mut parts);
     let mark = service.mark(&mut parts.headers);
     let accepts_gzip = compress::accepts_gzip(&parts.headers);
     let metrics = &service.serving().metrics;
@@ -250,6 +251,17 @@ async fn answer<S: Service>(
         response.headers_mut().insert(name, value);
     }
     Ok(response)
+}
+
+/// Over HTTP/2, browsers name the host in the address alone: from here on it is the header that HTTP/1.1 has.
+fn name_host(parts: &mut Parts) {
+    if parts.headers.contains_key(header::HOST) {
+        return;
+    }
+    let host = parts.uri.authority().map(|authority| authority.as_str());
+    if let Some(host) = host.and_then(|host| HeaderValue::from_str(host).ok()) {
+        parts.headers.insert(header::HOST, host);
+    }
 }
 
 /// The response to a request that a transport refuses, or the service `instead`.
