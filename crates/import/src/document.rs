@@ -1,6 +1,6 @@
 //! The documents that posts and comments of an export become.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use bson::oid::ObjectId;
 use bson::{Document, doc};
@@ -200,13 +200,26 @@ fn dated(millis: i64, is_missing: bool, now: DateTime) -> (DateTime, bool) {
 /// The name of an author. Addresses are no names: of e-mails and of machines, they are nobody's business.
 fn author_name(name: &str) -> String {
     let name = html::to_plain(name);
-    let is_mail = name.split_once('@').is_some_and(|(before, host)| {
-        !before.is_empty() && host.contains('.') && !name.contains(' ')
-    });
-    match is_mail || name.parse::<IpAddr>().is_ok() {
-        true => author::ANONYMOUS.to_owned(),
+    let separates = |char: char| char.is_whitespace() || "<>()[],;/\"'".contains(char);
+    let words: Vec<&str> = name
+        .split(separates)
+        .filter(|word| !word.is_empty())
+        .collect();
+    match words.iter().any(|word| is_address(word)) {
         false => author::of_claim(&name),
+        true => {
+            let others = words.into_iter().filter(|word| !is_address(word));
+            author::of_claim(&others.collect::<Vec<_>>().join(" "))
+        }
     }
+}
+
+/// Whether a word is an e-mail address, or that of a machine.
+fn is_address(word: &str) -> bool {
+    let is_mail = word
+        .split_once('@')
+        .is_some_and(|(before, host)| !before.is_empty() && !host.is_empty());
+    is_mail || word.parse::<IpAddr>().is_ok() || word.parse::<SocketAddr>().is_ok()
 }
 
 #[cfg(test)]

@@ -315,16 +315,16 @@ fn without_shortcodes(text: &str) -> String {
         let name = words
             .split(|c: char| !(c.is_ascii_alphabetic() || c == '_'))
             .next();
-        let end = from.find(']');
-        match (name, end) {
-            (Some(name), Some(end)) if SHORTCODES.contains(&name) => rest = &from[end + 1..],
-            (_, None) => {
+        if !name.is_some_and(|name| SHORTCODES.contains(&name)) {
+            kept.push('[');
+            rest = &from[1..];
+            continue;
+        }
+        match from.find(']') {
+            Some(end) => rest = &from[end + 1..],
+            None => {
                 kept.push_str(from);
                 return kept;
-            }
-            _ => {
-                kept.push('[');
-                rest = &from[1..];
             }
         }
     }
