@@ -21,6 +21,9 @@ use super::store::ProjectionStore;
 /// For so many times the length of a lease, a partition that failed at one instance is left to others.
 const LEASES_AFTER_FAULT: u32 = 10;
 
+/// Turns of a leader whose lease has run out.
+const TURNS_MAX: u32 = 3;
+
 /// One instance's candidacy for one projection.
 #[derive(Clone, Debug)]
 pub(crate) struct Lease {
@@ -39,9 +42,22 @@ pub(crate) struct Lease {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Turn {
     NotDue,
-    Due,
-    /// It has until then.
-    Given(Instant),
+    /// The number of this turn since the lease was last seen to be valid.
+    Due(u32),
+    /// It has until then; the number of this turn.
+    Given(Instant, u32),
+}
+
+impl Turn {
+    /// Each outage gives the leader another turn: it may come right after the one before. Not for ever, or a database that
+    /// is always slow would keep a dead leader.
+    fn after_outage(self) -> Self {
+        match self {
+            Self::NotDue => Self::Due(1),
+            Self::Given(_, number) if number < TURNS_MAX => Self::Due(number + 1),
+            Self::Due(_) | Self::Given(..) => self,
+        }
+    }
 }
 
 /// A lease as it is stored.
@@ -158,8 +174,8 @@ impl Lease {
         let began = Instant::now();
         let left = self.time_left().await;
         let is_disturbed = left.is_err() || began.elapsed() > self.renewal;
-        if is_disturbed && self.leaders_turn == Turn::NotDue {
-            self.leaders_turn = Turn::Due;
+        if is_disturbed {
+            self.leaders_turn = self.leaders_turn.after_outage();
         }
         let (left, is_held) = match left? {
             Some(Left { time, is_held }) => (Some(time), is_held),
@@ -171,11 +187,11 @@ impl Lease {
             return Ok(left);
         }
         self.leaders_turn = match (left, self.leaders_turn) {
-            (Some(Duration::ZERO), Turn::Due) => {
-                self.leaders_turn = Turn::Given(Instant::now() + self.length);
+            (Some(Duration::ZERO), Turn::Due(number)) => {
+                self.leaders_turn = Turn::Given(Instant::now() + self.length, number);
                 return Ok(Some(self.length));
             }
-            (Some(Duration::ZERO), Turn::Given(until)) => {
+            (Some(Duration::ZERO), Turn::Given(until, _)) => {
                 return Ok(Some(until.saturating_duration_since(Instant::now())));
             }
             (Some(Duration::ZERO), turn) => turn,
