@@ -82,16 +82,15 @@ async fn a_new_supergraph_is_served_and_a_broken_one_is_not() {
 #[tokio::test]
 async fn a_reload_reads_the_supergraph_at_once() {
     let gateway = TestGateway::with(&["--supergraph-poll-interval=1h"]).await;
+    let loads = || gateway.metric("gateway_supergraph_loads_total");
+    eventually("the first one is served", || async { loads().await == 1.0 }).await;
     let renamed = SUPERGRAPH.replace(
         "  greeting(",
         "  later: Int @join__field(graph: NEWS)\n  greeting(",
     );
     gateway.write_supergraph(&renamed);
     gateway.lifecycle.reload();
-    eventually("the new one is served", || async {
-        gateway.metric("gateway_supergraph_loads_total").await == 2.0
-    })
-    .await;
+    eventually("the new one is served", || async { loads().await == 2.0 }).await;
 }
 
 /// Kubernetes mounts a ConfigMap as links: `supergraph.graphql` leads to `..data`, and that to a folder with a time in
