@@ -187,11 +187,13 @@ fn every_image_has_a_patch_version_and_every_container_a_limit_of_memory() {
 
 #[test]
 fn the_image_has_a_link_for_each_service_and_no_rights() {
-    let (_, links) = DOCKERFILE.split_once("for service in ").expect("links");
+    let (_, links) = DOCKERFILE.split_once("for name in ").expect("links");
     let (links, _) = links.split_once("; do ln -s rejoinder").expect("their end");
     let links: Vec<&str> = links.split(' ').collect();
-    assert_eq!(links, ["posts", "comments", "gateway", "pages"]);
-    for name in links {
+    let (command, services) = links.split_last().expect("links");
+    assert_eq!(services, ["posts", "comments", "gateway", "pages"]);
+    assert_eq!(*command, "import");
+    for name in services {
         let command = format!("    command: [\"{name}\"]\n");
         assert!(service(name).contains(&command), "{command}");
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
+use tempfile::TempDir;
 
 use crate::support::{
     Socket, eventually,
@@ -81,7 +82,11 @@ async fn a_new_supergraph_is_served_and_a_broken_one_is_not() {
 
 #[tokio::test]
 async fn a_reload_reads_the_supergraph_at_once() {
-    let gateway = TestGateway::with(&["--supergraph-poll-interval=1h"]).await;
+    // It is there before the gateway looks for the first time.
+    let folder = TempDir::new().expect("a folder");
+    let file = folder.path().join("supergraph.graphql");
+    std::fs::write(file, SUPERGRAPH).expect("written");
+    let gateway = TestGateway::in_folder(folder, &["--supergraph-poll-interval=1h"]).await;
     let loads = || gateway.metric("gateway_supergraph_loads_total");
     eventually("the first one is served", || async { loads().await == 1.0 }).await;
     let renamed = SUPERGRAPH.replace(
