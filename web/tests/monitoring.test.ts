@@ -67,6 +67,11 @@ async function meetWhatIsCountedByLabels(): Promise<void> {
     const text = await (await fetch(`${stack.url}metrics/pages`)).text();
     assert.match(text, /^pages_answers_total\{/m);
   });
+  // The figures of partitions are there once the projection knows of them.
+  await eventually(async () => {
+    const text = await (await fetch(`${stack.url}metrics/posts`)).text();
+    assert.match(text, /^changefeed_projection_partition_leading\{/m);
+  });
 }
 
 async function rules(): Promise<Rule[]> {
