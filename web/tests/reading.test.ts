@@ -116,6 +116,11 @@ test('every post has its address, and so has every comment', async () => {
     const id = await graph.createComment(first, `Number ${number}`);
     oldest ||= id;
   }
+  // A page is rendered for all who ask within two seconds: one from before the post leads to the post before it.
+  await eventually(async () => {
+    const html = await (await fetch(stack.url, { headers: { accept: 'text/html' } })).text();
+    assert.ok(html.includes(first), 'the list has the new post');
+  });
   const page = await openPage(browser, stack.url);
   await page.waitForURL(postUrl(first));
   await page.getByRole('heading', { name: 'Addressed' }).waitFor();
