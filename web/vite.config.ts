@@ -19,7 +19,15 @@ export default defineConfig(({ mode }) => {
   const buildsGraphiql = mode === 'graphiql';
   const buildsEmbed = mode === 'embed';
   return {
-    plugins: [react(), graphiqlAtGraphql(), editorParts(), preloadedImports(), fontFiles(), precompressed()],
+    plugins: [
+      react(),
+      graphiqlAtGraphql(),
+      editorParts(),
+      preloadedImports(),
+      fontFiles(),
+      freshCopies(),
+      precompressed(),
+    ],
     resolve: {
       alias: [
         { find: /^rejoinder-client$/, replacement: `${CLIENT}/index.ts` },
@@ -163,6 +171,25 @@ function fontFiles(): Plugin {
           return `url(/${fileName})`;
         });
       }
+    },
+  };
+}
+
+/**
+ * A copy of the embed's script that was asked for again, by an address with a query, asks for the view by this query, too: a
+ * browser may remember for as long as the page is open that the view's own address could not be loaded.
+ */
+function freshCopies(): Plugin {
+  const view = /import\((["'`])(\.\/assets\/embed-view-[\w-]+\.js)\1\)/;
+  return {
+    name: 'fresh-copies',
+    apply: 'build',
+    enforce: 'post',
+    generateBundle(_options, bundle) {
+      const script = bundle['embed.js'];
+      if (script?.type !== 'chunk') return;
+      if (!view.test(script.code)) this.error('embed.js does not import its view');
+      script.code = script.code.replace(view, 'import(`$2${new URL(import.meta.url).search}`)');
     },
   };
 }
