@@ -170,7 +170,7 @@ async fn instances_with_different_keys_know_each_others_cursors() {
     assert_eq!(stored[0].get_array("older").expect("keys").len(), 1);
 }
 
-/// `mongorestore` makes the collection anew: its UUID is not the one that the document of the keys has.
+/// `mongorestore` makes a new collection: its UUID is not the one that the document of the keys has.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cursors_from_before_a_restore_need_a_resync() {
     let board = Board::with_posts(1).await;

@@ -23,7 +23,7 @@ pub(crate) use operation::is_of_client;
 pub use operation::{FetchNote, OperationNote};
 pub(crate) use plain::code;
 
-/// What is told of requests.
+/// What operators see of requests.
 pub struct Watch {
     access_log: Option<AccessLogRules>,
     /// How long an operation takes that is slow.
@@ -44,7 +44,7 @@ impl Watch {
         })
     }
 
-    /// Begins the note of an operation, if anything is told of it.
+    /// Begins the note of an operation, if operators see anything of it.
     pub fn operation(self: &Arc<Self>, client: &ClientContext) -> Option<Arc<OperationNote>> {
         let is_on = self.metrics.is_some()
             || self.slow.is_some()

@@ -39,7 +39,7 @@ pub(super) struct RequestNote {
     operation: Mutex<Option<Summary>>,
 }
 
-/// Notes the requests of all connections, if anything is told of them.
+/// Notes the requests of all connections, if operators see anything of them.
 pub(crate) fn noted(watch: &Arc<Watch>, make: MakeResponder) -> MakeResponder {
     if !watch.notes_requests() {
         return make;

@@ -29,7 +29,7 @@ pub struct Config {
     #[arg(long, env = "UPKEEP", default_value_t = true, action = ArgAction::Set)]
     pub upkeep: bool,
     /// Remember at most this many posts that exist, each for a minute, so that a new comment need not look for its
-    /// post in the database. The default takes about 6 MB. 0 turns it off, and with it the change stream that tells of
+    /// post in the database. The default takes about 6 MB. 0 turns it off, and with it the change stream of
     /// deleted posts.
     #[arg(long, env = "KNOWN_POSTS_MAX", default_value_t = 100_000)]
     pub known_posts_max: usize,

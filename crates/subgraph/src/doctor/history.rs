@@ -59,7 +59,7 @@ impl Oplog {
         Finding::attention(
             what,
             format!(
-                "after an outage of that length clients have to read anew and the projection is rebuilt: \
+                "after an outage of that length clients have to read their lists again and the projection is rebuilt: \
                  db.adminCommand({{ replSetResizeOplog: 1, size: Double({wanted:.0}) }}) at each member would hold a day"
             ),
         )
