@@ -65,9 +65,7 @@ async function openSite(
 
 /** Closes a page that may have asked its site and these hosts, and no others. */
 async function closeSite(page: WatchedPage, ...hosts: string[]): Promise<void> {
-  const allowed = [stack.url, ...hosts].map((url) => new URL(url).host);
-  page.strangers = page.strangers.filter((address) => !allowed.includes(new URL(address).host));
-  await closePage(page);
+  await closePage(page, ...[stack.url, ...hosts].map((url) => new URL(url).host));
 }
 
 /** A token of the stack's issuer. */
